@@ -1,0 +1,1 @@
+"""How the cookbook does what its notebooks tell: see docs/architecture.md for the rooms and who may import whom."""

@@ -1,0 +1,1 @@
+from cookbook_lib.config.errors import CookbookError as CookbookError
