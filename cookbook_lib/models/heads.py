@@ -1,0 +1,52 @@
+"""PackedModel: a transformers decoder that reads packed rows, and a place for whatever reads its hidden states.
+
+    input_ids (B, T) -> decoder -> hidden (B, T, D) -> read(hidden, output embedding) -> a loss, scores, ...
+
+What an objective wants of the hidden states is a function, `read`, that runs inside this forward, because that is where the
+sharded output embedding is whole. The decoder's own code is untouched: the boundaries travel as keywords to our attention.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from cookbook_lib.models.attention import Attend, Segments
+
+Read = Callable[[torch.Tensor, torch.Tensor], Any]
+
+
+class PackedModel(nn.Module):
+    """`hf`, a transformers causal language model under our attention. Files name its weights without the prefix `hf.`"""
+
+    def __init__(self, hf: Any, attend: Attend) -> None:
+        super().__init__()
+        self.hf = hf
+        self.attend = attend
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """The decoder layers, in order: the units of sharding and of gradient checkpointing."""
+        return list(self.hf.get_decoder().layers)
+
+    @property
+    def final_softcap(self) -> float | None:
+        return getattr(self.hf.config.get_text_config(), "final_logit_softcapping", None)
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        position_ids: torch.Tensor,
+        cu_seqlens: tuple[int, ...] | None,
+        read: Read | None = None,
+    ) -> Any:
+        """input_ids, position_ids (B, T); cu_seqlens the boundaries of a packed row (B = 1), or None for one document a row.
+
+        Returns read(hidden (B, T, D), output_weight (V, D)), or the logits (B, T, V) by transformers' own code without `read`.
+        Under sequence parallelism T is this rank's slice and cu_seqlens those of the whole row.
+        """
+        segments = None if cu_seqlens is None else Segments.of(cu_seqlens, input_ids.device)
+        body = self.hf if read is None else self.hf.get_decoder()
+        out = body(input_ids=input_ids, position_ids=position_ids, use_cache=False, attend=self.attend, segments=segments)
+        return out.logits if read is None else read(out.last_hidden_state, self.hf.get_output_embeddings().weight)
