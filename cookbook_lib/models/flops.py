@@ -1,0 +1,79 @@
+"""How much arithmetic a step is, so that speed can be given as a share of what the machine can do (MFU).
+
+    forward of a document of L tokens   2 P L + 2 N H L^2 layers          P: weights that every token meets
+    its loss                            2 V D per supervised token        (the others never meet the vocabulary)
+    training                            3 x forward                       (Kaplan et al., https://arxiv.org/abs/2001.08361)
+
+Causal attention counts half of the square. Recomputation is not counted: MFU is about useful work
+(Chowdhery et al., https://arxiv.org/abs/2204.02311, appendix B).
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from cookbook_lib.models.heads import PackedModel
+
+# Dense bf16 peak of a device, flop/s, from the vendors' data sheets.
+PEAK = {"H200": 989e12, "H100": 989e12, "H800": 989e12, "A100": 312e12, "A800": 312e12, "L40S": 362e12, "L4": 121e12, "B200": 2250e12,
+        "4090": 165e12, "V100": 125e12}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Flops:
+    """Flops of one model: `linear` per token, `square` per token pair, `head` per supervised token (forward only)."""
+
+    linear: float
+    square: float
+    head: float
+
+    @classmethod
+    def of(cls, model: PackedModel) -> "Flops":
+        config = model.hf.config.get_text_config()
+        output = model.hf.get_output_embeddings().weight
+        inputs = model.hf.get_input_embeddings().weight
+        tables = {id(output): output.numel(), id(inputs): inputs.numel()}  # one table when tied
+        body = sum(p.numel() for p in model.parameters()) - sum(tables.values())
+        head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        pairs = 2 * config.num_attention_heads * head_dim * config.num_hidden_layers
+        return cls(linear=2.0 * body, square=float(pairs), head=2.0 * output.numel())
+
+    @property
+    def quadratic(self) -> float:
+        """Cost of a token pair in units of a token's linear cost: what packing balances by."""
+        return self.square / self.linear
+
+    def training(self, lengths: Sequence[int], supervised: float) -> float:
+        """Flops of forward and backward over these documents."""
+        return 3 * (sum(self.linear * n + self.square * n * n for n in lengths) + self.head * supervised)
+
+
+def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
+    """What one device can do at best: the data sheet's figure, or a matrix product measured here (0.3 s)."""
+    if device.type == "cuda" and dtype != torch.float32:
+        name = torch.cuda.get_device_name(device)
+        for key, value in PEAK.items():
+            if key in name:
+                return value
+    return matmul_rate(device, dtype)
+
+
+def matmul_rate(device: torch.device, dtype: torch.dtype, size: int | None = None) -> float:
+    """Flop/s of a square matrix product, best of several."""
+    size = size or (8192 if device.type == "cuda" else 1024)
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    best = float("inf")
+    for _ in range(6):
+        _wait(device)
+        begin = time.perf_counter()
+        a @ b
+        _wait(device)
+        best = min(best, time.perf_counter() - begin)
+    return 2 * size**3 / best
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,163 @@
+"""A decoder from a folder or a hub name, straight into its shards.
+
+    build_model   structure only, on the meta device: no memory
+    (recompute_layers, shard_model: the parallel room, from outside)
+    load_weights  every rank reads the slices that it owns from the safetensors files, as fp32 master weights
+
+No rank ever holds a full copy. Weights whose names in the file are not the module's own (transformers converts some mixtures
+of experts while loading) take a second road, said aloud: rank 0 loads the model the ordinary way and sends each rank its part.
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from safetensors import safe_open
+from torch import nn
+from torch.distributed.tensor import DTensor
+from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+
+from cookbook_lib.config import CookbookError
+from cookbook_lib.models.attention import ATTENTION, Attend
+from cookbook_lib.models.heads import PackedModel
+
+PACKABLE = {"full_attention", "sliding_attention"}
+WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
+log = logging.getLogger(__name__)
+
+
+def find_model(name: str) -> Path:
+    """The local folder of a model: `name` itself, or a hub name's snapshot (downloaded when needed and possible)."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise CookbookError(f"model {name!r} is a folder without config.json: give the folder that a model was saved to.")
+        return folder
+    if folder.exists() or name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise CookbookError(f"model {name!r} does not exist: give a folder, a hub name such as Qwen/Qwen3-0.6B, or 'tiny'.")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=WANTED))
+    except Exception as error:  # the hub client raises a dozen unrelated types; all mean the same to the reader
+        raise CookbookError(
+            f"model {name!r} is no local folder and could not be had from the hub ({type(error).__name__}): "
+            "check the name, the network and the access rights, or give a folder."
+        ) from error
+
+
+def load_tokenizer(folder: Path, *, trust_remote_code: bool = False, chat_template: str | None = None) -> PreTrainedTokenizerFast:
+    """The model's tokenizer; `chat_template` (Jinja text) takes the place of its own."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise CookbookError(f"{folder} holds no tokenizer that loads ({error}): save the tokenizer beside the model.") from error
+    if chat_template is not None:
+        tokenizer.chat_template = chat_template
+    return tokenizer  # type: ignore[no-any-return]
+
+
+def build_model(folder: Path, attend: Attend, *, trust_remote_code: bool = False) -> PackedModel:
+    """The decoder's structure on the meta device, fp32, under our attention. Fill it with `load_weights`."""
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    _refuse_unpackable(config, folder)
+    with torch.device("meta"):
+        hf = AutoModelForCausalLM.from_config(
+            config, attn_implementation=ATTENTION, dtype=torch.float32, trust_remote_code=trust_remote_code
+        )
+    if getattr(hf.get_output_embeddings(), "bias", None) is not None:
+        raise CookbookError(f"{folder}: an output embedding with a bias is not supported by the per-token loss.")
+    return PackedModel(hf, attend)
+
+
+def load_weights(model: PackedModel, folder: Path, device: torch.device, *, trust_remote_code: bool = False) -> None:
+    """Materialise `model` (sharded or not) on `device` and fill it from `folder` with fp32 master weights."""
+    materialise(model, device)
+    parameters = dict(model.hf.named_parameters())  # a tied weight appears once
+    sources = dict(_weights_in(folder))
+    if set(parameters) <= set(sources):
+        for name, parameter in parameters.items():
+            _copy_slice(parameter, name, sources[name])
+    else:
+        missing = sorted(set(parameters) - set(sources))
+        _load_through_rank_0(model, folder, missing, trust_remote_code)
+    model.hf.tie_weights()
+
+
+def materialise(model: PackedModel, device: torch.device) -> None:
+    """Memory for parameters (values undefined) and right values for the buffers that files do not hold (rotary tables)."""
+    offloaded = any(isinstance(p, DTensor) and p.device.type == "cpu" for p in model.parameters())
+    model.to_empty(device="cpu" if offloaded else device)
+    for module in model.hf.modules():
+        if any(True for _ in module.buffers(recurse=False)):
+            module.to(device)
+            model.hf._init_weights(module)
+
+
+def _refuse_unpackable(config: Any, folder: Path) -> None:
+    text = config.get_text_config()
+    kinds = set(getattr(text, "layer_types", None) or ["full_attention"]) - PACKABLE
+    recurrent = kinds or {k for k in ("ssm_cfg", "mamba_d_state", "linear_attn_config") if getattr(text, k, None) is not None}
+    if recurrent:
+        raise CookbookError(
+            f"{folder}: layers of kind {', '.join(sorted(recurrent))} carry state over document boundaries, so packed rows would leak; "
+            "use a model whose layers are full or sliding-window attention."
+        )
+    if getattr(config, "is_encoder_decoder", False):
+        raise CookbookError(f"{folder} is an encoder-decoder; SFT here trains decoders (causal language models).")
+    heads = [a for a in config.architectures or [] if a.endswith("ForSequenceClassification")]
+    if heads:
+        raise CookbookError(f"{folder} is a reward model ({heads[0]}), not a language model: give the SFT or base model instead.")
+
+
+def _weights_in(folder: Path) -> Iterator[tuple[str, Path]]:
+    """(weight name, safetensors file) of everything in the folder."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        for name, file in json.loads(index.read_text())["weight_map"].items():
+            yield name, folder / file
+        return
+    single = folder / "model.safetensors"
+    if single.is_file():
+        with safe_open(single, framework="pt") as file:
+            yield from ((name, single) for name in file.keys())  # noqa: SIM118 (not a mapping)
+
+
+@torch.no_grad()
+def _copy_slice(parameter: nn.Parameter, name: str, source: Path) -> None:
+    """Read this rank's part of one weight: FSDP2 cuts along the first dimension."""
+    with safe_open(source, framework="pt") as file:
+        part = file.get_slice(name)
+        if tuple(part.get_shape()) != tuple(parameter.shape):
+            raise CookbookError(
+                f"{source}: weight {name} has shape {tuple(part.get_shape())}, the model's config.json says {tuple(parameter.shape)}: "
+                "weights and config are of different models."
+            )
+        if not isinstance(parameter, DTensor):
+            parameter.copy_(part[:])
+            return
+        local = parameter.to_local()
+        shape, offset = compute_local_shape_and_global_offset(parameter.shape, parameter.device_mesh, parameter.placements)
+        if local.numel():
+            local.copy_(part[tuple(slice(start, start + size) for start, size in zip(offset, shape, strict=True))])
+
+
+def _load_through_rank_0(model: PackedModel, folder: Path, missing: list[str], trust_remote_code: bool) -> None:
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
+
+    first = not dist.is_initialized() or dist.get_rank() == 0
+    if first:
+        log.warning("%s: %d weights (%s ...) are stored under other names; loading through rank 0", folder, len(missing), missing[0])
+    state = {}
+    if first:
+        whole = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=trust_remote_code)
+        state = whole.state_dict()
+    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=dist.is_initialized())
+    set_model_state_dict(model.hf, state, options=options)
+
+

@@ -1,0 +1,66 @@
+"""What a step reports: sums and counts until the end, divided once, the same on every rank.
+
+    train/loss               sum of losses / units, over the world
+    train/tokens_per_second  tokens computed (padding excluded) / wall time, over the world
+    train/mfu                useful flops / (wall time x what the devices can do)
+"""
+
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from cookbook_lib.models.flops import Flops
+from cookbook_lib.parallel.mesh import Mesh
+from cookbook_lib.training.objectives.base import Loss
+
+
+@dataclass
+class Meter:
+    """Collects one step on this rank; `reduce` gives the world's metrics and starts the next one."""
+
+    mesh: Mesh
+    flops: Flops
+    peak: float  # flop/s of one rank's device (its share of a shared CPU)
+    sums: dict[str, torch.Tensor] = field(default_factory=dict)
+    counts: dict[str, float] = field(default_factory=dict)
+    lengths: list[int] = field(default_factory=list)
+    begin: float = field(default_factory=time.perf_counter)
+
+    def add(self, loss: Loss, lengths: Sequence[int]) -> None:
+        """`lengths`: the documents of this forward, padding excluded (whole documents, also under sequence parallelism)."""
+        for name, (total, count) in loss.stats.items():
+            self.sums[name] = self.sums.get(name, torch.zeros((), dtype=torch.float64)) + total.double().cpu()
+            self.counts[name] = self.counts.get(name, 0.0) + count
+        self.lengths += lengths
+
+    def reduce(self, prefix: str = "train/") -> dict[str, float]:
+        names = sorted(self.sums)
+        supervised = max(self.counts.values(), default=0.0)
+        share = 1 / self.mesh.sp  # every rank of a sequence-parallel group reports the same documents
+        mine = [float(self.sums[n]) for n in names] + [self.counts[n] for n in names]
+        mine += [share * sum(self.lengths), share * self.flops.training(self.lengths, 0.0) + self.flops.training([], supervised)]
+        world = self.mesh.sum(torch.tensor(mine, dtype=torch.float64)).tolist()
+        tokens, flops = world[-2:]
+        seconds = time.perf_counter() - self.begin
+        metrics = {f"{prefix}{n}": world[i] / world[len(names) + i] for i, n in enumerate(names)}
+        metrics |= {
+            f"{prefix}tokens": tokens,
+            f"{prefix}tokens_per_second": tokens / seconds,
+            f"{prefix}mfu": flops / seconds / (self.peak * self.mesh.world_size),
+            f"{prefix}memory_gib": peak_memory(self.mesh.device) / 2**30,
+        }
+        self.reset()
+        return metrics
+
+    def reset(self) -> None:
+        self.sums, self.counts, self.lengths, self.begin = {}, {}, [], time.perf_counter()
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes this process held at most: of the GPU, or resident where there is none."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

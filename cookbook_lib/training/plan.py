@@ -1,0 +1,121 @@
+"""The arithmetic of a run: what follows from the config, the data and the mesh. Shown as a table, never written back.
+
+    dp = world / sp                       ranks that see different conversations
+    steps per epoch = ceil(rows / train_batch_size)
+    token budget of a forward = micro_batch_size x max_length
+    forwards per step = the fewest in which every rank's share fits the budget (measured on the first epoch)
+"""
+
+from dataclasses import asdict, dataclass
+
+from cookbook_lib.config import CookbookError
+from cookbook_lib.data.loader import Examples, Loader
+from cookbook_lib.parallel.mesh import Mesh
+
+LOOK_AT = 50  # steps whose layout is worked out for the table
+
+
+@dataclass(frozen=True)
+class Plan:
+    rows: int
+    val_rows: int
+    tokens: int  # of one epoch
+    train_batch_size: int  # conversations per optimizer step
+    steps_per_epoch: int
+    total_steps: int
+    warmup_steps: int
+    world_size: int
+    dp: int
+    sp: int
+    token_budget: int  # tokens of one forward of one data-parallel group, at most
+    forwards_per_step: float  # mean over the first steps
+    tokens_per_forward: float  # mean
+    filled: float  # share of computed positions that are real tokens
+    imbalance: float  # slowest rank's cost over the mean, 1 = none
+    notes: tuple[str, ...] = ()
+
+    def rows_of_table(self) -> list[tuple[str, str]]:
+        """(what, how much) for display."""
+        values = asdict(self)
+        notes = values.pop("notes")
+        shown = [(name.replace("_", " "), f"{v:,.3g}" if isinstance(v, float) else f"{v:,}") for name, v in values.items()]
+        return shown + [("note", note) for note in notes]
+
+
+def make_plan(
+    *, batch_size: int, micro_batch_size: int, max_length: int, total_epochs: float, total_training_steps: int | None,
+    warmup_steps: int | None, warmup_ratio: float, mesh: Mesh, loader: Loader, val: Examples | None,
+) -> Plan:  # fmt: skip
+    """Work the numbers out, or say what does not fit, everything at once."""
+    rows = len(loader.examples)
+    problems = [p for p in (_too_few(rows, batch_size, mesh.dp), _bad_split(batch_size, micro_batch_size, mesh.dp, loader)) if p]
+    if problems:
+        raise CookbookError("\n".join(problems))
+    steps = total_training_steps or round(total_epochs * loader.steps_per_epoch)
+    looked = [_look(loader, step) for step in range(min(LOOK_AT, loader.steps_per_epoch))]
+    forwards = sum(look["forwards"] for look in looked)
+    return Plan(
+        rows=rows,
+        val_rows=len(val) if val is not None else 0,
+        tokens=int(loader.examples.lengths.sum()),
+        train_batch_size=batch_size,
+        steps_per_epoch=loader.steps_per_epoch,
+        total_steps=steps,
+        warmup_steps=warmup_steps if warmup_steps is not None else round(warmup_ratio * steps),
+        world_size=mesh.world_size,
+        dp=mesh.dp,
+        sp=mesh.sp,
+        token_budget=micro_batch_size * max_length,
+        forwards_per_step=forwards / len(looked),
+        tokens_per_forward=sum(look["tokens"] for look in looked) / (forwards * mesh.dp),
+        filled=sum(look["tokens"] for look in looked) / sum(look["computed"] for look in looked),
+        imbalance=sum(look["slowest"] for look in looked) / sum(look["mean"] for look in looked),
+        notes=tuple(_notes(rows, batch_size, mesh.dp)),
+    )
+
+
+def _too_few(rows: int, batch_size: int, dp: int) -> str | None:
+    if batch_size < dp:
+        return (
+            f"data.train_batch_size={batch_size} gives some of the {dp} data-parallel ranks nothing to do: use at least {dp}, "
+            "fewer processes, or a larger ulysses_sequence_parallel_size."
+        )
+    if rows < dp:
+        return f"data.train_files hold {rows} usable conversations for {dp} data-parallel ranks: give more data or use fewer processes."
+    return None
+
+
+def _bad_split(batch_size: int, micro: int, dp: int, loader: Loader) -> str | None:
+    """The padded form cuts a step into equal rows; packed, the token budget decides and any number works."""
+    unit = micro * dp
+    if loader.max_rows is None or batch_size % unit == 0:
+        return None
+    near = sorted({max(1, batch_size // unit) * unit, -(-batch_size // unit) * unit})
+    return (
+        f"data.train_batch_size={batch_size} is not a multiple of data.micro_batch_size={micro} x {dp} data-parallel ranks = {unit}, "
+        f"which the padded form (use_remove_padding=false) needs: the nearest that are: {', '.join(map(str, near))}."
+    )
+
+
+def _notes(rows: int, batch_size: int, dp: int) -> list[str]:
+    notes = []
+    if batch_size % dp:
+        near = f"{batch_size // dp * dp} or {-(-batch_size // dp) * dp}"
+        notes.append(f"{batch_size} conversations over {dp} ranks: {batch_size / dp:.1f} each on average ({near} would divide evenly)")
+    if rows % batch_size:
+        notes.append(f"the last step of an epoch holds {rows % batch_size} conversations, not {batch_size}: no row is dropped")
+    return notes
+
+
+def _look(loader: Loader, step: int) -> dict[str, float]:
+    layout = loader.layout(step)
+    lengths = loader.examples.lengths
+    real = [[[int(lengths[i]) for i in forward] for forward in rank] for rank in layout]
+    costs = [sum(n + loader.quadratic * n * n for forward in rank for n in forward) for rank in real]
+    return {
+        "forwards": len(layout[0]),
+        "tokens": sum(sum(map(sum, rank)) for rank in real),
+        "computed": sum(loader.positions(forward) for rank in real for forward in rank),
+        "slowest": max(costs),
+        "mean": sum(costs) / len(costs),
+    }

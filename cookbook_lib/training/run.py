@@ -1,0 +1,183 @@
+"""A run: everything that `fit` needs, in one value, and what happens between two steps.
+
+    begin    validate before the first step (a resumed run already has)
+    update   clip, refuse what is not finite, step, set the rate
+    report   metrics of the step to the trackers; validation, best, early stopping; checkpoints
+    end      the last checkpoint and the final model
+
+The rate is a function of the step, the rows of a step are a function of the step and the seed: what is restored on resume is
+the weights, the optimizer's moments and these few counters.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cookbook_lib.config import CookbookError
+from cookbook_lib.config.schema import Config
+from cookbook_lib.data.loader import Loader
+from cookbook_lib.models.heads import PackedModel
+from cookbook_lib.parallel.fsdp import clip_grad_norm
+from cookbook_lib.parallel.mesh import Mesh
+from cookbook_lib.tracking.tracker import Tracker
+from cookbook_lib.training.checkpoint import Checkpoints
+from cookbook_lib.training.meter import Meter
+from cookbook_lib.training.objectives.base import Objective
+from cookbook_lib.training.plan import Plan
+from cookbook_lib.training.stop import StopRequest
+
+
+@dataclass
+class Progress:
+    """What a checkpoint remembers of the run beside weights and moments."""
+
+    step: int = 0  # optimizer steps done
+    best: float | None = None  # lowest validation loss
+    best_step: int | None = None
+    worse: int = 0  # validations in a row that did not improve
+    skipped: int = 0  # steps whose gradient was not finite
+    skipped_in_a_row: int = 0
+
+
+@dataclass
+class Run:
+    config: Config
+    plan: Plan
+    mesh: Mesh
+    model: PackedModel
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    rate: Callable[[int], float]  # learning rate of step s (from 0)
+    loader: Loader
+    val_loader: Loader | None
+    tracker: Tracker
+    checkpoints: Checkpoints
+    meter: Meter
+    val_meter: Meter
+    export: Callable[[Path], None]  # writes config and tokenizer beside the weights
+    progress: Progress = field(default_factory=Progress)
+    stop: StopRequest = field(default_factory=StopRequest)
+    last: dict[str, float] = field(default_factory=dict)  # metrics of the last report
+    validated: dict[str, float] = field(default_factory=dict)
+
+    # -- around the loop ---------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        self.model.train()
+        if self.progress.step == 0 and self.config.trainer.val_at_start:
+            self._validate({})
+        self.meter.reset()
+
+    def steps_left(self) -> Iterator[int]:
+        while self.progress.step < self.plan.total_steps and not self._exhausted():
+            yield self.progress.step
+
+    def end(self) -> None:
+        """The last checkpoint, and the final model as a plain Hugging Face folder."""
+        if self.checkpoints.last_step != self.progress.step:
+            self._save()
+        self.checkpoints.wait()
+        self.checkpoints.publish(self.config.trainer.final_name, self.config.trainer.export_dtype)
+        self.tracker.finish()
+
+    # -- one step ----------------------------------------------------------------------------------------------------------
+
+    def update(self, step: int) -> None:
+        norm = clip_grad_norm(self.model.parameters(), self.config.optim.clip_grad)
+        rate = self.rate(step)
+        self.progress.step = step + 1
+        self.last = {"train/lr": rate, "train/grad_norm": norm}
+        if math.isfinite(norm):
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self.optimizer.step()
+            self.progress.skipped_in_a_row = 0
+        else:
+            self._skip()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def report(self) -> None:
+        step, trainer = self.progress.step, self.config.trainer
+        last = step == self.plan.total_steps
+        if step % trainer.log_freq == 0 or last or self.last.get("train/skipped_steps"):
+            self.last |= self.meter.reduce()
+        if self.val_loader is not None and (last or _due(step, trainer.test_freq)):
+            self._validate(self.last)
+        elif "train/loss" in self.last:
+            self.tracker.log(step, self.last)
+        if _due(step, trainer.save_freq) and not last:
+            self._save()
+        if "train/loss" in self.last:
+            self.meter.reset()  # validation and saving are not training time
+
+    def stopped(self) -> bool:
+        """True on every rank after the same step, once any of them was asked to stop; the state is saved by then."""
+        if not self.mesh.any(self.stop.requested):
+            return False
+        self._save()
+        self.checkpoints.wait()
+        return True
+
+    def stop_sentence(self) -> str:
+        reason, self_step = self.stop.reason, self.progress.step
+        self.stop.clear()
+        return f"stopped after step {self_step} of {self.plan.total_steps} ({reason}); saved: run again to go on from there"
+
+    # -- inside ------------------------------------------------------------------------------------------------------------
+
+    def _exhausted(self) -> bool:
+        patience = self.config.trainer.early_stopping_patience
+        return patience is not None and self.progress.worse >= patience
+
+    def _skip(self) -> None:
+        p, limit = self.progress, self.config.trainer.max_nonfinite_steps
+        p.skipped += 1
+        p.skipped_in_a_row += 1
+        self.last["train/skipped_steps"] = float(p.skipped)
+        if p.skipped_in_a_row > limit:
+            raise CookbookError(
+                f"step {p.step}: the gradient was not finite {p.skipped_in_a_row} times in a row (trainer.max_nonfinite_steps={limit}): "
+                f"lower optim.lr or look at rows {self.loader.rows(p.step - 1)[:8].tolist()} ...; the last good checkpoint is kept."
+            )
+
+    def _validate(self, metrics: dict[str, float]) -> None:
+        if self.val_loader is None:
+            return
+        self.validated = validate(self)
+        loss, p = self.validated["val/loss"], self.progress
+        better = math.isfinite(loss) and (p.best is None or loss < p.best)
+        p.worse = 0 if better else p.worse + 1
+        self.tracker.log(p.step, metrics | self.validated)
+        if better:
+            p.best, p.best_step = loss, p.step
+            if p.step:
+                self._save(best=True)
+
+    def _save(self, best: bool = False) -> None:
+        if self.checkpoints.last_step == self.progress.step and not best:
+            return
+        state: dict[str, Any] = {"progress": vars(self.progress).copy()}
+        self.checkpoints.save(
+            self.progress.step, self.model, self.optimizer, state, self.export, metric=self.progress.best, best=best
+        )
+
+
+def _due(step: int, every: int | None) -> bool:
+    return every is not None and every > 0 and step % every == 0
+
+
+@torch.no_grad()
+def validate(run: Run) -> dict[str, float]:
+    """The objective over every validation row, once: sums and counts, one division."""
+    assert run.val_loader is not None
+    run.model.eval()
+    run.val_meter.reset()
+    for batch in run.val_loader.epoch():
+        run.val_meter.add(run.objective(run.model, batch), batch.lengths)
+    run.model.train()
+    metrics = run.val_meter.reduce("val/")
+    return {"val/loss": metrics["val/loss"]} | {k: v for k, v in metrics.items() if k == "val/accuracy"}
