@@ -1,0 +1,141 @@
+"""The catalogue of keys: every dotted name a recipe can set, read off the schema, and what to say about the others.
+
+data.max_length  ->  Key("data.max_length", int, 8192, "Longest conversation, tokens.")
+lr_warmup_steps_ratio  ->  an alias (verl's name for a key of ours)
+actor_rollout_ref.*    ->  known, but of another recipe: the sentence says which
+"""
+
+import ast
+import difflib
+import inspect
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
+from typing import Any, Literal
+
+from cookbook_lib.config import schema
+
+
+@dataclass(frozen=True)
+class Key:
+    """One settable value: dotted name, annotation, default, and the documentation line under its field."""
+
+    name: str
+    type: Any
+    default: Any
+    doc: str
+
+
+# verl's names for keys of ours.
+ALIASES = {
+    "data.micro_batch_size_per_gpu": "data.micro_batch_size",
+    "optim.lr_warmup_steps_ratio": "optim.warmup_steps_ratio",
+    "optim.lr_warmup_steps": "optim.warmup_steps",
+}
+
+# Names that readers of verl's scripts bring along and that have no place here, each with what to do instead.
+TAUGHT = {
+    "trainer.n_gpus_per_node": "belongs to the launcher: N_GPUS_PER_NODE=8 bash sft_rm.sh",
+    "trainer.nnodes": "belongs to the launcher: NNODES=4 NODE_RANK=0 MASTER_ADDR=... bash sft_rm.sh",
+    "data.prompt_key": "is not needed: a prompt and its response are a conversation of two messages (data.multiturn.messages_key)",
+    "data.response_key": "is not needed: a prompt and its response are a conversation of two messages (data.multiturn.messages_key)",
+    "data.multiturn.enable_thinking_key": "is not needed: the chat template decides what becomes of reasoning_content (data.chat_template)",
+    "model.fsdp_config.wrap_policy.min_num_params": "is not needed: every decoder layer is one FSDP2 unit",
+}
+REINFORCEMENT = (
+    "algorithm",
+    "actor_rollout_ref",
+    "critic",
+    "reward_model",
+    "use_kl_loss",
+    "loss_agg_mode",
+    "ppo_mini_batch_size",
+)
+
+
+@cache
+def catalogue() -> dict[str, Key]:
+    """All keys by dotted name, in the schema's order."""
+    return {key.name: key for key in _walk(schema.Config, "")}
+
+
+@cache
+def sections() -> frozenset[str]:
+    """Names that hold keys and are none themselves: model, model.fsdp_config, data, ..."""
+    names = (name.split(".") for name in catalogue())
+    return frozenset(".".join(parts[:n]) for parts in names for n in range(1, len(parts)))
+
+
+def _walk(cls: type, prefix: str) -> Iterator[Key]:
+    hints, docs = typing.get_type_hints(cls), _field_docs(cls)
+    for entry in fields(cls):
+        if not entry.metadata.get("key", True):
+            continue
+        name, kind = prefix + entry.name, hints[entry.name]
+        if is_dataclass(kind):
+            yield from _walk(typing.cast(type, kind), name + ".")
+        else:
+            default = entry.default if entry.default is not MISSING else typing.cast(Any, entry.default_factory)()
+            yield Key(name, kind, default, docs.get(entry.name, ""))
+
+
+def _field_docs(cls: type) -> dict[str, str]:
+    """Field name -> the string literal that stands under it."""
+    body = typing.cast(ast.ClassDef, ast.parse(inspect.getsource(cls)).body[0]).body
+    return {
+        typing.cast(ast.Name, above.target).id: " ".join(str(below.value.value).split())
+        for above, below in zip(body, body[1:], strict=False)
+        if isinstance(above, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+    }
+
+
+def describe(kind: Any) -> str:
+    """An annotation in words: `int | None` is "a whole number or null"."""
+    plain = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "text",
+        Any: "text or a list",
+        types.NoneType: "null",
+    }
+    if kind in plain:
+        return plain[kind]
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, args)) if len(args) > 1 else str(args[0])
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join(describe(arg) for arg in args)
+    if origin is tuple:
+        return f"a list of {len(args)} numbers"
+    return (
+        f"a list of {describe(args[0]).removeprefix('one of ')}" if typing.get_origin(args[0]) is Literal else "a list"
+    )
+
+
+def explain_unknown(name: str) -> str:
+    """The sentence for a name that is no key: where it belongs, or the nearest name that is one."""
+    if name in sections():
+        return f"{name} is a section; set a key in it, such as {next(key for key in catalogue() if key.startswith(name + '.'))}"
+    if name in TAUGHT:
+        return f"{name} {TAUGHT[name]}"
+    if name.split(".")[0] in REINFORCEMENT:
+        return f"{name} belongs to reinforcement learning: the recipes under cookbook/generative take it, this one has no use for it"
+    return f"{name} is not a key; " + (
+        f"did you mean {near}?" if (near := nearest(name)) else "docs/reference/config.md lists all"
+    )
+
+
+def nearest(name: str) -> str | None:
+    """The key that was probably meant: same last part in another section, else the closest spelling of the whole."""
+    keys = [*catalogue(), *ALIASES]
+    last = name.lstrip("+~").rsplit(".", 1)[-1]
+    same = [key for key in keys if key.rsplit(".", 1)[-1] == last]
+    spelled = difflib.get_close_matches(name, same or keys, n=1, cutoff=0.0 if same else 0.75)
+    if spelled:
+        return spelled[0]
+    parts = {key.rsplit(".", 1)[-1]: key for key in keys}
+    close = difflib.get_close_matches(last, parts, n=1, cutoff=0.7)
+    return parts[close[0]] if close else None

@@ -1,0 +1,187 @@
+"""Where values come from: each place is read into a flat list of `Given`, and the list's order is the precedence.
+
+    defaults <- trainer.yaml <- overlays <- launcher environment, notebook parameters <- dotted overrides
+
+A relative path in a YAML file starts at the recipe's folder; one that a person typed starts at the current folder.
+"""
+
+import difflib
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from cookbook_lib.config.keys import ALIASES, catalogue, explain_unknown, sections
+
+HOME = Path(__file__).resolve().parents[2]
+RECIPES = HOME / "cookbook"
+
+# What the launchers take from the environment; in lower case, the notebooks' parameters of the same meaning.
+LAUNCHER = {
+    "MODEL_PATH": "model.partial_pretrain",
+    "TRAIN_FILE": "data.train_files",
+    "VAL_FILE": "data.val_files",
+    "TOTAL_BATCH_SIZE": "data.train_batch_size",
+    "MICRO_BATCH_SIZE": "data.micro_batch_size",
+    "SP_SIZE": "ulysses_sequence_parallel_size",
+    "TOTAL_EPOCHS": "trainer.total_epochs",
+    "MAX_LENGTH": "data.max_length",
+    "SAVE_PATH": "trainer.default_local_dir",
+    "PROJECT_NAME": "trainer.project_name",
+    "EXPERIMENT_NAME": "trainer.experiment_name",
+}
+
+
+@dataclass(frozen=True)
+class Given:
+    """A value as one layer gives it: not checked against the key's type yet."""
+
+    key: str
+    value: Any
+    origin: str
+    layer: int
+    base: Path
+
+
+class Problems(list[str]):
+    """What is wrong so far; everything is collected before anything is said."""
+
+    def add(self, origin: str, sentence: str) -> None:
+        self.append(f"{origin}: {sentence}")
+
+
+def find_recipe(recipe: str | Path) -> Path | None:
+    """The trainer.yaml of a recipe's name (a folder under cookbook/), of a folder, or a YAML file itself."""
+    for place in (Path(recipe).expanduser(), RECIPES / recipe):
+        if place.is_file():
+            return place.resolve()
+        if (place / "trainer.yaml").is_file():
+            return (place / "trainer.yaml").resolve()
+    return None
+
+
+def find_overlay(overlay: str | Path) -> Path | None:
+    """An overlay's file: a path, or the name of a YAML file in cookbook/ (`smoke`)."""
+    places = (Path(overlay).expanduser(), RECIPES / f"{overlay}.yaml", RECIPES / overlay)
+    return next((place.resolve() for place in places if place.is_file()), None)
+
+
+def recipe_names() -> list[str]:
+    """The folders of cookbook/ that hold a trainer.yaml."""
+    return sorted(str(path.parent.relative_to(RECIPES)) for path in RECIPES.rglob("trainer.yaml"))
+
+
+def from_yaml(path: Path, base: Path, layer: int, problems: Problems) -> Iterator[Given]:
+    """The keys of a YAML file; `base` is where its relative paths start."""
+    name = _short(path)
+    try:
+        values = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        lines = _lines(yaml.compose(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
+        problems.add(name, f"is not readable as YAML: {' '.join(str(error).split())}")
+        return
+    if not isinstance(values, dict):
+        problems.add(
+            name,
+            f"holds {type(values).__name__} at its top, but must hold sections such as model:, data:, optim:, trainer:",
+        )
+        return
+    for key, value in _leaves(values):
+        origin = f"{name}:{lines[key]}" if key in lines else name
+        yield from _known(key, value, origin, layer, base, problems)
+
+
+def from_environment(environ: Mapping[str, str], layer: int, problems: Problems) -> Iterator[Given]:
+    """The launcher's variables that are set and not empty."""
+    for name, key in LAUNCHER.items():
+        if environ.get(name):
+            yield from _typed(key, environ[name], f"environment {name}", layer, problems)
+
+
+def from_parameters(parameters: Mapping[str, Any], layer: int, problems: Problems) -> Iterator[Given]:
+    """A notebook's parameters; None means "as the recipe says"."""
+    names = {name.lower(): key for name, key in LAUNCHER.items()}
+    for name, value in parameters.items():
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1, cutoff=0.5) or [", ".join(names)]
+            problems.add(f"parameter {name}", f"is not one; did you mean {close[0]}?")
+        elif isinstance(value, str):
+            yield from _typed(names[name], value, f"parameter {name}", layer, problems)
+        elif value is not None:
+            yield Given(names[name], value, f"parameter {name}", layer, Path.cwd())
+
+
+def from_overrides(overrides: str | Iterable[str], layer: int, problems: Problems) -> Iterator[Given]:
+    """Dotted overrides (`optim.lr=2e-5`) as a list, or as one string that is split as a shell would."""
+    for text in shlex.split(overrides) if isinstance(overrides, str) else overrides:
+        key, equals, value = str(text).partition("=")
+        if not equals or not key.strip():
+            problems.add(
+                f"override {text}",
+                "is not of the form key=value, without spaces (lists: trainer.logger=[console,swanlab])",
+            )
+        else:
+            yield from _typed(key.strip(), value, "override", layer, problems)
+
+
+def _typed(key: str, text: str, origin: str, layer: int, problems: Problems) -> Iterator[Given]:
+    try:
+        value = _parse(key, text)
+    except yaml.YAMLError:
+        problems.add(
+            origin,
+            f"{text!r} is not readable as a value; lists are written [a,b], texts with special characters in quotes",
+        )
+        return
+    yield from _known(key, value, origin, layer, Path.cwd(), problems)
+
+
+def _parse(key: str, text: str) -> Any:
+    """A typed value from text. Where text is wanted, text stays as it is: an experiment named 0512 is not octal 330."""
+    known = catalogue().get(ALIASES.get(key, key))
+    bare = text.strip()
+    if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "'\"":
+        bare = bare[1:-1]
+    wants_text = known is not None and (
+        known.type is str or str in getattr(known.type, "__args__", ()) or known.type is Any
+    )
+    if wants_text and not bare.startswith("["):
+        return None if bare == "null" else bare
+    parsed = OmegaConf.from_dotlist([f"value={bare}"])
+    return OmegaConf.to_container(parsed, resolve=False)["value"]  # type: ignore[index,call-overload]
+
+
+def _known(key: str, value: Any, origin: str, layer: int, base: Path, problems: Problems) -> Iterator[Given]:
+    name = ALIASES.get(key, key)
+    if name in sections() and value is None:
+        return  # an empty section in a YAML file says nothing
+    if name in catalogue():
+        yield Given(name, None if value == "null" else value, origin, layer, base)
+    else:
+        problems.add(origin, explain_unknown(key))
+
+
+def _leaves(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _lines(node: yaml.Node | None, prefix: str = "") -> dict[str, int]:
+    """Dotted key -> its line in the file, counted from 1."""
+    found: dict[str, int] = {}
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        found[prefix + str(key.value)] = key.start_mark.line + 1
+        found |= _lines(value, f"{prefix}{key.value}.")
+    return found
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(HOME)) if path.is_relative_to(HOME) else str(path)

@@ -1,0 +1,197 @@
+"""Every key a recipe can set, its type, its default, and under it the line that explains it.
+
+    trainer.yaml            Config                              read by
+    model: ...          ->  config.model      ModelConfig       models/, parallel/fsdp
+    data: ...           ->  config.data       DataConfig        data/
+    optim: ...          ->  config.optim      OptimConfig       training/optim
+    trainer: ...        ->  config.trainer    TrainerConfig     training/, tracking/
+
+The names are those of verl's SFT trainer, so that its users' scripts run here. The dataclasses are frozen: arithmetic on
+these values (accumulation steps, warmup steps) lives in `training/plan.py` and never flows back.
+
+Each field is followed by a docstring: `docs/reference/config.md` is rendered from them (scripts/render_config_docs.py).
+OmegaConf reads the annotations at run time, so this module has no `from __future__ import annotations`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Tracker = Literal["console", "jsonl", "swanlab", "tensorboard", "wandb"]
+
+
+@dataclass(frozen=True)
+class FsdpConfig:
+    """How the model lies in memory."""
+
+    model_dtype: Literal["bf16", "fp32"] = "bf16"
+    """Type of the arithmetic in forward and backward. The weights that learn (and their optimizer state) are fp32 always:
+    at lr 2e-6 a bf16 weight of typical size cannot move."""
+    cpu_offload: bool = False
+    """Keep parameters, gradients and optimizer state in host memory; each layer visits the GPU. Same as setting both
+    offloads below."""
+    param_offload: bool = False
+    """Keep parameters and gradients in host memory between uses."""
+    optimizer_offload: bool = False
+    """Keep the optimizer state in host memory and step there."""
+    fsdp_size: int = -1
+    """Ranks that share one copy of the weights; -1 = all of them. Smaller than the world: replicated groups (HSDP)."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What is trained."""
+
+    partial_pretrain: str = "tiny"
+    """A Hugging Face folder, a hub name, or `tiny`: the embedded model, built on first use, which needs no download."""
+    trust_remote_code: bool = False
+    """Run Python that comes with the model. Only for models whose code you have read."""
+    enable_gradient_checkpointing: bool = True
+    """Recompute each layer's activations in the backward pass: about a third more arithmetic for memory that no longer grows
+    with depth."""
+    strategy: Literal["fsdp2", "fsdp"] = "fsdp2"
+    """How weights are sharded. `fsdp` (FSDP1, being retired by torch) is accepted and means fsdp2."""
+    use_liger: bool = False
+    """liger-kernel's fused RMSNorm, RoPE and SwiGLU; needs CUDA and `pip install liger-kernel`."""
+    lora_rank: int = 0
+    """Rank of LoRA adapters; 0 = train all weights. Only 0 is built."""
+    lora_alpha: int = 16
+    """LoRA's scale; without effect at lora_rank 0."""
+    target_modules: Any = "all-linear"
+    """Modules that get LoRA adapters: a name, a list of names, or all-linear; without effect at lora_rank 0."""
+    fsdp_config: FsdpConfig = field(default_factory=FsdpConfig)
+
+
+@dataclass(frozen=True)
+class MultiturnConfig:
+    """How a row of a file becomes a conversation."""
+
+    enable: bool = True
+    """Rows hold whole conversations. Always true here: a single turn is a conversation of two messages."""
+    messages_key: str = "messages"
+    """Column with the list of {role, content}."""
+    tools_key: str | None = None
+    """Column with the tool schemas shown to the model; null = the conversations have no tools column."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What it is trained on, and how much of it at once."""
+
+    train_files: str | list[str] = "./data/train.parquet"
+    """Parquet, json or jsonl (.gz too), a folder of them, or a list: what scripts/prepare_sft_data.py writes."""
+    val_files: str | list[str] | None = "./data/test.parquet"
+    """The same, for validation; null = no validation."""
+    train_batch_size: int = 96
+    """Conversations per optimizer step, over all ranks. Which ones is decided by the seed alone, never by the layout."""
+    micro_batch_size: int = 12
+    """With max_length, the token budget of one forward of one data-parallel group: micro_batch_size x max_length tokens,
+    packed. Lower it when memory runs out; the result stays the same."""
+    max_length: int = 8192
+    """Longest conversation, tokens."""
+    truncation: Literal["right", "left", "error", "turns"] = "right"
+    """What happens to a longer one: cut its end, cut its beginning, refuse it, or drop its oldest turns whole."""
+    train_on: Literal["assistant", "last_assistant", "all"] = "assistant"
+    """Whose tokens are learned: every assistant turn, the last one, or everything."""
+    multiturn: MultiturnConfig = field(default_factory=MultiturnConfig)
+    chat_template: str | None = None
+    """A .jinja file, or chatml, llama3, mistral, gemma, deepseek; null = the tokenizer's own."""
+    shuffle: bool = True
+    """Draw each epoch's order from trainer.seed; false = the order of the files."""
+    train_max_samples: int = -1
+    """Use only this many training conversations; -1 = all."""
+    val_max_samples: int = -1
+    """Use only this many validation conversations; -1 = all."""
+    num_workers: int = 0
+    """Processes that tokenize; 0 = one per core."""
+    cache_dir: str | None = None
+    """Folder that keeps tokenized data between runs; null = `cookbook` in the user's cache folder."""
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW and its schedule."""
+
+    lr: float = 2e-5
+    """Peak learning rate."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Decay of the running mean and of the running square of the gradient, per step."""
+    eps: float = 1e-8
+    """Added to the root of the running square."""
+    weight_decay: float = 0.1
+    """Decoupled decay of matrices, times lr per step; norms and biases have none."""
+    clip_grad: float = 1.0
+    """Largest norm of the whole gradient; a longer one is scaled down to it."""
+    lr_scheduler: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
+    """Shape after warmup: a cosine, a line, none, or warmup-stable-decay."""
+    warmup_steps_ratio: float = 0.03
+    """Share of all steps over which lr rises from 0."""
+    warmup_steps: int | None = None
+    """The same in optimizer steps. Whichever of the two is set in the later layer counts."""
+    min_lr_ratio: float = 0.0
+    """Where the schedule ends, as a share of lr; without effect on `constant`."""
+    stable_ratio: float = 0.9
+    """wsd only: share of the steps after warmup that stay at lr before the decay begins."""
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How long, how often, and where to."""
+
+    default_local_dir: str = "./checkpoints"
+    """The run's folder: config.yaml, metrics.jsonl, run.ipynb, step_*, latest, best and the final model."""
+    final_name: str = "sft-final"
+    """Name in that folder of the final model, a plain Hugging Face folder."""
+    project_name: str = "reward-model-cookbook"
+    """Project under which swanlab, wandb and tensorboard file the run."""
+    experiment_name: str = "sft"
+    """Name of the run there."""
+    logger: list[Tracker] = field(default_factory=lambda: ["console"])
+    """Where metrics go besides metrics.jsonl: console, jsonl, swanlab, tensorboard, wandb."""
+    log_freq: int = 1
+    """Optimizer steps between two logged ones."""
+    total_epochs: int = 1
+    """Passes over the training data."""
+    total_training_steps: int | None = None
+    """Optimizer steps; given, it decides and total_epochs does not. null = total_epochs decides."""
+    save_freq: int = 500
+    """Optimizer steps between checkpoints; -1 = only the final one."""
+    test_freq: int = 500
+    """Optimizer steps between validations; -1 = only at the end."""
+    val_at_start: bool = True
+    """Validate before the first step: what the training is measured against."""
+    seed: int = 1
+    """Of data order and of any random weights."""
+    resume_mode: Literal["auto", "disable", "resume_path"] = "auto"
+    """auto: go on from the latest good checkpoint in default_local_dir if there is one; disable: start anew; resume_path: go on
+    from resume_from_path."""
+    resume_from_path: str | None = None
+    """A checkpoint folder (.../step_00000500); needs resume_mode=resume_path."""
+    max_ckpt_to_keep: int | None = None
+    """Older checkpoints beyond this number are removed once a newer one is complete; `best` is kept. null = keep all."""
+    async_save: bool = True
+    """Write checkpoints while training goes on."""
+    export_dtype: Literal["fp32", "bf16"] = "fp32"
+    """Type of the weights in the final model's files."""
+    early_stopping_patience: int | None = None
+    """Stop after this many validations in a row without a better val/loss; null = never."""
+    max_nonfinite_steps: int = 3
+    """Stop after this many steps in a row with a NaN or infinite loss or gradient; each such step is skipped and counted."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto = cuda where there is one."""
+    default_hdfs_dir: str | None = None
+    """verl's copy to HDFS; not built, null only."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole recipe, frozen. `origins` is not a key: it says where each value came from."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    ulysses_sequence_parallel_size: int = 1
+    """Ranks that share one sequence (Ulysses). Divides the ranks and the attention heads; 1 = every rank has its own."""
+    use_remove_padding: bool = True
+    """Pack conversations without padding; false pads each micro-batch to its longest, for comparison."""
+    origins: dict[str, str] = field(default_factory=dict, metadata={"key": False})

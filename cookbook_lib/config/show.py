@@ -1,0 +1,81 @@
+"""A config for people: a table with the origin of each value, the resolved YAML beside a run, the reference page."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cookbook_lib.config.keys import ALIASES, catalogue, describe
+from cookbook_lib.config.layers import LAUNCHER
+from cookbook_lib.config.rules import value_of
+from cookbook_lib.config.schema import Config
+
+
+def config_table(config: Config) -> list[dict[str, Any]]:
+    """One row per key: key, value, and the layer it came from; a frame of it reads `pd.DataFrame(config_table(config))`."""
+    return [
+        {"key": key, "value": value_of(config, key), "came from": config.origins.get(key, "default")}
+        for key in catalogue()
+    ]
+
+
+def config_dict(config: Config) -> dict[str, Any]:
+    """The keys as nested dictionaries of plain values, the form of a trainer.yaml."""
+    tree: dict[str, Any] = {}
+    for key in catalogue():
+        *parents, name = key.split(".")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        value = value_of(config, key)
+        node[name] = list(value) if isinstance(value, tuple) else value
+    return tree
+
+
+def save_resolved(config: Config, path: str | Path) -> None:
+    """Write the config as a YAML file that `load_config(path)` reads back to the same values. Atomic."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(yaml.safe_dump(config_dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    draft.replace(path)
+
+
+def reference_page() -> str:
+    """docs/reference/config.md, from the schema alone."""
+    return "\n".join(_page())
+
+
+def _page() -> Iterator[str]:
+    yield "# Configuration keys\n"
+    yield "<!-- Generated from cookbook_lib/config/schema.py by scripts/render_config_docs.py; do not edit. -->\n"
+    yield "Later layers win: library defaults, the recipe's `trainer.yaml`, overlays (`cookbook/smoke.yaml`), the launcher's"
+    yield "environment and the notebook's parameters, dotted overrides (`bash sft_rm.sh optim.lr=1e-5`). A relative path in a"
+    yield "YAML file starts at the recipe's folder, one that you type starts at your current folder.\n"
+    yield "`config_table(config)` shows where each value of a run came from. An unknown key, a key without effect and a pair"
+    yield "of keys that contradict each other are errors, all of them in one message.\n"
+    section = None
+    for key in catalogue().values():
+        head, _, name = key.name.rpartition(".")
+        if head != section:
+            section = head
+            yield f"\n## {head or 'at the top level'}\n"
+            yield "| key | default | value | meaning |"
+            yield "| --- | --- | --- | --- |"
+        yield f"| `{name}` | `{_literal(key.default)}` | {describe(key.type).replace('|', ' or ')} | {key.doc} |"
+    yield "\n## Launcher environment and notebook parameters\n"
+    yield "| environment | notebook parameter | key |"
+    yield "| --- | --- | --- |"
+    yield from (f"| `{name}` | `{name.lower()}` | `{key}` |" for name, key in LAUNCHER.items())
+    yield "\n## verl's names that are accepted\n"
+    yield "| verl | here |"
+    yield "| --- | --- |"
+    yield from (f"| `{alias}` | `{key}` |" for alias, key in ALIASES.items())
+    yield ""
+
+
+def _literal(value: Any) -> str:
+    value = list(value) if isinstance(value, tuple) else value
+    return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()
