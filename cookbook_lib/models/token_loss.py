@@ -54,7 +54,7 @@ class _SummedNLL(torch.autograd.Function):
     def backward(ctx: Any, grad_total: torch.Tensor, _: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
         grad_hidden, grad_weight = ctx.saved_tensors
         if grad_hidden is not None:
-            grad_hidden = grad_hidden * grad_total.to(grad_hidden.dtype)
+            grad_hidden = grad_hidden * grad_total  # not rounded to bf16 first: that would bend every gradient alike
         if grad_weight is not None:
             grad_weight = (grad_weight * grad_total).to(ctx.dtype)
         return grad_hidden, grad_weight, None, None, None, None
@@ -76,6 +76,8 @@ def summed_nll(
     `softcap` c: logits are c * tanh(logits / c) (Gemma 2, https://arxiv.org/abs/2408.00118).
     """
     valid = (labels.flatten() != IGNORE_INDEX).nonzero().squeeze(1)
+    if not torch.is_grad_enabled():  # a Function sees requires_grad and not the mode: validation would pay for gradients
+        hidden, output_weight = hidden.detach(), output_weight.detach()
     rows = hidden.flatten(0, 1).index_select(0, valid)
     picked = labels.flatten().index_select(0, valid)
     return _SummedNLL.apply(rows, output_weight, picked, weights.flatten().index_select(0, valid), softcap, chunk)  # type: ignore[no-any-return]
