@@ -1,0 +1,31 @@
+"""The sources that the project knows by name: which converter reads them, and where they are on the hub.
+
+Importing this module registers them. `hub` is `name[#config]`, read without --input when `datasets` and a network exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from cookbook_lib.data import converters as converters
+from cookbook_lib.data.sources import SOURCES, Source, register_source
+from cookbook_lib.data.synthetic import embedded_rows
+
+EMBEDDED_ROWS = 8000
+
+PUBLISHED = (
+    Source("sharegpt", "sharegpt", "conversations of {from, value}", "anon8231489123/ShareGPT_Vicuna_unfiltered"),
+    Source("alpaca", "alpaca", "instruction, input, output | response", "tatsu-lab/alpaca"),
+    Source("openai", "openai", "messages of {role, content, tool_calls, ...}"),
+    Source("helpsteer2", "helpsteer2", "prompt, response, five scores; SFT keeps the correct", "nvidia/HelpSteer2"),
+    Source("gsm8k", "gsm8k", "grade-school mathematics with worked answers", "openai/gsm8k#main"),
+)
+
+SOURCES.update({source.name: source for source in PUBLISHED})
+
+
+@register_source("embedded", converter="helpsteer2", about="a small procedural world in HelpSteer2's schema")
+def embedded(limit: int, seed: int) -> Iterable[dict[str, Any]]:
+    """Rows of Larkspur Lane (synthetic.py)."""
+    return embedded_rows(EMBEDDED_ROWS if limit < 0 else limit, seed)

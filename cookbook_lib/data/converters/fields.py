@@ -1,0 +1,39 @@
+"""Reading a field of a row, with the sentence that is due when it is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cookbook_lib.data.origin import MISSING, refuse
+
+
+def text_field(row: Mapping[str, Any], *names: str) -> str:
+    """The first of these fields that the row has; it must be a string."""
+    for name in names:
+        if row.get(name) is not None:
+            return checked_text(name, row[name])
+    columns = ", ".join(sorted(map(str, row))) or "none"
+    refuse(" or ".join(names), MISSING, f"the row must have it (it has: {columns})", "name the source that fits the file")
+
+
+def optional_text(row: Mapping[str, Any], *names: str) -> str:
+    """The first of these fields that the row has, or an empty string."""
+    return next((checked_text(name, row[name]) for name in names if row.get(name) is not None), "")
+
+
+def checked_text(name: str, value: Any) -> str:
+    """The value, if it is a string."""
+    if not isinstance(value, str):
+        refuse(name, value, "it must be a string", "write it as text")
+    return value
+
+
+def whole_number(row: Mapping[str, Any], name: str, low: int, high: int) -> int:
+    """A whole number in [low, high]; 3.0 counts, true does not."""
+    value = row.get(name, MISSING)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or int(value) != value:
+        refuse(name, value, f"it must be a whole number from {low} to {high}", "correct the row")
+    if not low <= value <= high:
+        refuse(name, value, f"it must lie between {low} and {high}", "correct the row")
+    return int(value)

@@ -1,0 +1,170 @@
+"""Conversations in parquet: plain for everybody, exact for us.
+
+    messages       list<struct<role, content>>     what pandas and other trainers read
+    messages_json  string, or null                 the messages again as JSON, only where {role, content} loses something
+    tools          string, or null                 JSON: parquet would merge the schemas of all tools, and add nulls
+    group, source, answer, origin                  strings (records.py says what they are)
+
+Parquet has one schema per column: two tool calls with different arguments would each come back with the other's keys,
+set to null. JSON has no such trouble, so whatever is more than {role, content} is kept as JSON, and reading prefers it.
+A file appears under its name only when it is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from cookbook_lib.config import CookbookError
+from cookbook_lib.data.origin import RowError
+
+if TYPE_CHECKING:
+    from cookbook_lib.data.records import Conversation
+
+FORMAT_KEY, FORMAT = b"cookbook.conversations", b"1"
+ROWS_PER_GROUP = 4096
+SCHEMA = pa.schema(
+    [
+        ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+        ("messages_json", pa.string()),
+        ("tools", pa.string()),
+        ("group", pa.string()),
+        ("source", pa.string()),
+        ("answer", pa.string()),
+        ("origin", pa.string()),
+    ],
+    metadata={FORMAT_KEY: FORMAT},
+)
+
+
+class Stored(NamedTuple):
+    """What a row holds beyond plain messages; all None where somebody else wrote the file."""
+
+    messages: tuple[dict[str, Any], ...] | None
+    tools: tuple[dict[str, Any], ...] | None
+    group: str | None
+    source: str | None
+    answer: str | None
+
+
+def row_of(conversation: Conversation) -> dict[str, Any]:
+    """A conversation as one row of SCHEMA; raises RowError for numbers that JSON does not have (NaN, infinity)."""
+    return {
+        "messages": conversation.messages,
+        "messages_json": None if _is_plain(conversation) else _dumped("messages", conversation.messages),
+        "tools": _dumped("tools", conversation.tools) if conversation.tools else None,
+        "group": conversation.group,
+        "source": conversation.source,
+        "answer": conversation.answer,
+        "origin": str(conversation.origin) if conversation.origin else None,
+    }
+
+
+def stored_columns(row: dict[str, Any], messages_key: str = "messages") -> Stored:
+    """The exact messages and tools of a row that `row_of` made."""
+    if f"{messages_key}_json" not in row:
+        return Stored(None, None, None, None, _text(row.get("answer")))
+    exact, tools = row[f"{messages_key}_json"], row.get("tools")
+    messages = tuple(json.loads(exact)) if exact else tuple(row[messages_key])
+    return Stored(messages, tuple(json.loads(tools)) if tools else None, row["group"], row["source"], row["answer"])
+
+
+class ConversationWriter:
+    """Appends conversations to one parquet file in bounded memory; use it in a `with`, which publishes or removes it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.rows = path, 0
+        self._partial = path.with_name(path.name + ".partial")
+        self._waiting: list[dict[str, Any]] = []
+        self._writer = open_writer(self._partial)
+
+    def write(self, conversation: Conversation) -> None:
+        """Add one row; it reaches the disk with its row group. Raises RowError if it cannot be stored."""
+        self._waiting.append(row_of(conversation))
+        self.rows += 1
+        if len(self._waiting) >= ROWS_PER_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._writer.write_table(pa.Table.from_pylist(self._waiting, schema=SCHEMA))
+            self._waiting.clear()
+
+    def __enter__(self) -> ConversationWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                self._flush()
+        finally:
+            self._writer.close()
+        if kind is None:
+            os.replace(self._partial, self.path)
+        else:
+            self._partial.unlink(missing_ok=True)
+
+
+def publish_split(spool: Path, folder: Path, test_groups: set[str]) -> dict[str, Any]:
+    """Copy a spool into folder/train.parquet and folder/test.parquet by group; no test groups, no test file.
+
+    Returns {"train": {"file", "rows"}, "test": ...}. Columns are copied; no row becomes a Python object.
+    """
+    targets = {name: folder / f"{name}.parquet" for name in ("train", "test")}
+    chosen = pa.array(sorted(test_groups), pa.string())
+    rows: dict[str, int] = dict.fromkeys(targets, 0)
+    partial = {name: path.with_name(path.name + ".partial") for name, path in targets.items()}
+    with ExitStack() as stack:
+        writers = {name: stack.enter_context(open_writer(path)) for name, path in partial.items()}
+        for batch in pq.ParquetFile(spool).iter_batches(batch_size=ROWS_PER_GROUP):
+            is_test = pc.is_in(batch["group"], value_set=chosen)
+            for name, mask in (("test", is_test), ("train", pc.invert(is_test))):
+                part = batch.filter(mask)
+                rows[name] += part.num_rows
+                if part.num_rows:
+                    writers[name].write_batch(part)
+    return {name: _publish(partial[name], targets[name], rows[name]) for name in targets}
+
+
+def _publish(partial: Path, target: Path, rows: int) -> dict[str, Any]:
+    """Give a whole file its name; nothing to write also removes the file of an earlier run, which would mislead."""
+    if not rows:
+        partial.unlink()
+        target.unlink(missing_ok=True)
+        return {"file": None, "rows": 0}
+    os.replace(partial, target)
+    return {"file": str(target), "rows": rows}
+
+
+def open_writer(path: Path, schema: pa.Schema = SCHEMA) -> pq.ParquetWriter:
+    """A parquet writer (zstd), or a CookbookError in a sentence where the folder cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return pq.ParquetWriter(path, schema, compression="zstd")
+    except OSError as error:
+        raise CookbookError(f"cannot write {path} ({error.strerror or error}); choose another output folder") from None
+
+
+def _is_plain(conversation: Conversation) -> bool:
+    return all(len(message) == 2 and "content" in message for message in conversation.messages)
+
+
+def _dumped(field: str, value: Any) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (ValueError, TypeError) as error:
+        raise RowError("", 0, field, value, f"it must be JSON ({error})", "leave it out") from None
+    return text
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
