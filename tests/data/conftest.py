@@ -1,0 +1,46 @@
+"""A small byte-level BPE tokenizer that has the control tokens of every preset, built here: nothing is downloaded."""
+
+import pytest
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from cookbook_lib.data.templates import PRESETS, use_template
+
+EOS = {"mistral": "</s>", "deepseek": "<｜end▁of▁sentence｜>", "gemma": "<eos>", "llama3": "<|end_of_text|>"}
+SPECIAL = sorted({token for tokens in PRESETS.values() for token in tokens} | {"<s>", "<|endoftext|>", *EOS.values()})
+PLAIN_ADDED = ["<think>", "</think>", "<tool_call>", "</tool_call>"]
+TEXT = ["the cat sat on the mat, and user said: assistant answers in system terms\n\n", "what is 12 + 30? 42.\n"] * 8
+
+
+def bpe_tokenizer(style: str, special: bool = True) -> PreTrainedTokenizerFast:
+    """A tokenizer with a preset as its template; special=False: turn tokens are added tokens, but not special ones."""
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False)
+    backend.train_from_iterator(TEXT, trainer)
+    if special:
+        backend.add_special_tokens(SPECIAL)
+    else:
+        backend.add_tokens([AddedToken(token, normalized=False) for token in SPECIAL])
+    backend.add_tokens(PLAIN_ADDED)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<s>", eos_token=EOS.get(style, "<|im_end|>")
+    )
+    return use_template(tokenizer, style)
+
+
+@pytest.fixture(params=sorted(PRESETS))
+def style(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def tokenizer(style: str) -> PreTrainedTokenizerFast:
+    return bpe_tokenizer(style)
+
+
+@pytest.fixture
+def make_tokenizer():
+    return bpe_tokenizer
