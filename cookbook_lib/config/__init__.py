@@ -1,4 +1,4 @@
-"""The values of a recipe, typed: what can be set (schema), where it comes from (load, layers), what is refused (rules)."""
+"""The values of a recipe, typed: keys (schema), layers (load), what is refused (rules)."""
 
 from cookbook_lib.config.errors import CookbookError as CookbookError
 from cookbook_lib.config.load import load_config as load_config

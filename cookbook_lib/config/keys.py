@@ -8,6 +8,7 @@ actor_rollout_ref.*    ->  known, but of another recipe: the sentence says which
 import ast
 import difflib
 import inspect
+import itertools
 import types
 import typing
 from collections.abc import Iterator
@@ -35,24 +36,34 @@ ALIASES = {
     "optim.lr_warmup_steps": "optim.warmup_steps",
 }
 
+# Other spellings of values, with what is said about them where the value's origin is shown.
+SYNONYMS = {
+    ("model.strategy", "fsdp"): ("fsdp2", "fsdp, FSDP1, is being retired by torch and means fsdp2 here"),
+    ("model.fsdp_config.model_dtype", "bfloat16"): ("bf16", "bfloat16"),
+    ("model.fsdp_config.model_dtype", "float32"): ("fp32", "float32"),
+    ("trainer.export_dtype", "bfloat16"): ("bf16", "bfloat16"),
+    ("trainer.export_dtype", "float32"): ("fp32", "float32"),
+}
+
 # Names that readers of verl's scripts bring along and that have no place here, each with what to do instead.
 TAUGHT = {
     "trainer.n_gpus_per_node": "belongs to the launcher: N_GPUS_PER_NODE=8 bash sft_rm.sh",
     "trainer.nnodes": "belongs to the launcher: NNODES=4 NODE_RANK=0 MASTER_ADDR=... bash sft_rm.sh",
-    "data.prompt_key": "is not needed: a prompt and its response are a conversation of two messages (data.multiturn.messages_key)",
-    "data.response_key": "is not needed: a prompt and its response are a conversation of two messages (data.multiturn.messages_key)",
-    "data.multiturn.enable_thinking_key": "is not needed: the chat template decides what becomes of reasoning_content (data.chat_template)",
+    "data.prompt_key": "is not needed: a prompt and its response are a conversation of two messages",
+    "data.response_key": "is not needed: a prompt and its response are a conversation of two messages",
+    "data.multiturn.enable_thinking_key": "is not needed: the chat template decides what becomes of reasoning_content",
     "model.fsdp_config.wrap_policy.min_num_params": "is not needed: every decoder layer is one FSDP2 unit",
 }
-REINFORCEMENT = (
-    "algorithm",
-    "actor_rollout_ref",
-    "critic",
-    "reward_model",
-    "use_kl_loss",
-    "loss_agg_mode",
-    "ppo_mini_batch_size",
-)
+REINFORCEMENT = {"algorithm", "actor_rollout_ref", "critic", "reward_model", "use_kl_loss", "loss_agg_mode"}
+
+WORDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    Any: "text or a list",
+    types.NoneType: "null",
+}
 
 
 @cache
@@ -86,23 +97,15 @@ def _field_docs(cls: type) -> dict[str, str]:
     body = typing.cast(ast.ClassDef, ast.parse(inspect.getsource(cls)).body[0]).body
     return {
         typing.cast(ast.Name, above.target).id: " ".join(str(below.value.value).split())
-        for above, below in zip(body, body[1:], strict=False)
+        for above, below in itertools.pairwise(body)
         if isinstance(above, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
     }
 
 
 def describe(kind: Any) -> str:
     """An annotation in words: `int | None` is "a whole number or null"."""
-    plain = {
-        int: "a whole number",
-        float: "a number",
-        bool: "true or false",
-        str: "text",
-        Any: "text or a list",
-        types.NoneType: "null",
-    }
-    if kind in plain:
-        return plain[kind]
+    if kind in WORDS:
+        return WORDS[kind]
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
         return "one of " + ", ".join(map(str, args)) if len(args) > 1 else str(args[0])
@@ -110,22 +113,20 @@ def describe(kind: Any) -> str:
         return " or ".join(describe(arg) for arg in args)
     if origin is tuple:
         return f"a list of {len(args)} numbers"
-    return (
-        f"a list of {describe(args[0]).removeprefix('one of ')}" if typing.get_origin(args[0]) is Literal else "a list"
-    )
+    return f"a list of {describe(args[0]).removeprefix('one of ')}"
 
 
 def explain_unknown(name: str) -> str:
     """The sentence for a name that is no key: where it belongs, or the nearest name that is one."""
     if name in sections():
-        return f"{name} is a section; set a key in it, such as {next(key for key in catalogue() if key.startswith(name + '.'))}"
+        inside = next(key for key in catalogue() if key.startswith(f"{name}."))
+        return f"{name} is a section; set a key in it, such as {inside}"
     if name in TAUGHT:
         return f"{name} {TAUGHT[name]}"
     if name.split(".")[0] in REINFORCEMENT:
-        return f"{name} belongs to reinforcement learning: the recipes under cookbook/generative take it, this one has no use for it"
-    return f"{name} is not a key; " + (
-        f"did you mean {near}?" if (near := nearest(name)) else "docs/reference/config.md lists all"
-    )
+        return f"{name} belongs to reinforcement learning: recipes under cookbook/generative take it, not this one"
+    near = nearest(name)
+    return f"{name} is not a key; " + (f"did you mean {near}?" if near else "docs/reference/config.md lists them all")
 
 
 def nearest(name: str) -> str | None:

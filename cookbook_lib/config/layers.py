@@ -16,7 +16,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cookbook_lib.config.keys import ALIASES, catalogue, explain_unknown, sections
+from cookbook_lib.config.keys import ALIASES, SYNONYMS, catalogue, explain_unknown, sections
 
 HOME = Path(__file__).resolve().parents[2]
 RECIPES = HOME / "cookbook"
@@ -88,7 +88,7 @@ def from_yaml(path: Path, base: Path, layer: int, problems: Problems) -> Iterato
     if not isinstance(values, dict):
         problems.add(
             name,
-            f"holds {type(values).__name__} at its top, but must hold sections such as model:, data:, optim:, trainer:",
+            f"holds a {type(values).__name__} at its top, but must hold sections: model:, data:, optim:, trainer:",
         )
         return
     for key, value in _leaves(values):
@@ -161,7 +161,9 @@ def _known(key: str, value: Any, origin: str, layer: int, base: Path, problems: 
     if name in sections() and value is None:
         return  # an empty section in a YAML file says nothing
     if name in catalogue():
-        yield Given(name, None if value == "null" else value, origin, layer, base)
+        spelled = (name, value) if isinstance(value, str) else ("", "")
+        value, note = SYNONYMS.get(spelled, (None if value == "null" else value, ""))
+        yield Given(name, value, f"{origin} ({note})" if note else origin, layer, base)
     else:
         problems.add(origin, explain_unknown(key))
 

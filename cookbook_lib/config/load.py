@@ -60,7 +60,7 @@ def load_config(
     tree, latest = _merge(given, problems)
     config = _freeze(tree, latest, problems)
     for key, sentence in check(config):
-        problems.add(latest[key].origin if key in latest else "defaults", sentence)
+        problems.add(latest[key].origin if key in latest else "defaults", f"{key} {sentence}")
     if problems:
         raise CookbookError(_message(problems))
     return config
@@ -135,8 +135,7 @@ def _freeze(tree: DictConfig, latest: Mapping[str, Given], problems: Problems) -
     if not latest:
         problems.add("recipe", "sets no key at all")
     origins = {key: latest[key].origin if key in latest else "default" for key in catalogue()}
-    config = replace(cast(Config, OmegaConf.to_object(tree)), origins=origins)
-    return replace(config, model=replace(config.model, strategy="fsdp2"))
+    return replace(cast(Config, OmegaConf.to_object(tree)), origins=origins)
 
 
 def _absolute(key: str, value: Any, base: Path) -> Any:

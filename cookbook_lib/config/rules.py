@@ -1,18 +1,17 @@
-"""What a config may not say: values out of range, keys without effect in this run, keys that contradict each other.
+"""What a config may not say: values out of range, keys without effect, keys that contradict each other.
 
-A rule is one line of a table or one small function from the config to sentences; `check` asks them all, so that a person
-sees every problem at once. What depends on the machine or the data (does sp divide the ranks, do the batches divide) is
-asked where that is known: `parallel/mesh.py` and `training/plan.py`.
+A rule is one line of a table or one small function from the config to sentences; `check` asks them all, so that a
+person sees every problem at once. What depends on the machine or the data (does sp divide the ranks, do the batches
+divide) is asked where that is known: `parallel/mesh.py` and `training/plan.py`.
 """
 
 import importlib.util
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from cookbook_lib.config.keys import catalogue
 from cookbook_lib.config.schema import Config
-
-Rule = Callable[[Config], Iterator[tuple[str, str]]]
 
 # key -> (what is allowed, in words; the test)
 RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -51,17 +50,14 @@ RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 
 def check(config: Config) -> Iterator[tuple[str, str]]:
-    """Every broken rule as (key, sentence)."""
+    """Every broken rule as (key, what is wrong with it)."""
     for rule in (_ranges, _lora, _liger, _offload, _multiturn, _schedule, _resume, _validation, _hdfs):
         yield from rule(config)
 
 
 def value_of(config: Config, key: str) -> Any:
     """The value at a dotted name."""
-    value: Any = config
-    for part in key.split("."):
-        value = getattr(value, part)
-    return value
+    return operator.attrgetter(key)(config)
 
 
 def _changed(config: Config, *keys: str) -> Iterator[str]:
@@ -72,51 +68,37 @@ def _changed(config: Config, *keys: str) -> Iterator[str]:
 def _ranges(config: Config) -> Iterator[tuple[str, str]]:
     for key, (allowed, holds) in RANGES.items():
         if not holds(value := value_of(config, key)):
-            yield key, f"{key} is {value!r}, but must be {allowed}"
+            yield key, f"is {value!r}, but must be {allowed}"
 
 
 def _lora(config: Config) -> Iterator[tuple[str, str]]:
     if config.model.lora_rank > 0:
-        yield (
-            "model.lora_rank",
-            f"model.lora_rank is {config.model.lora_rank}, but LoRA is not built yet; set 0 to train all weights",
-        )
+        yield "model.lora_rank", f"is {config.model.lora_rank}, but LoRA is not built yet; set 0 to train all weights"
         return
     for key in _changed(config, "model.lora_alpha", "model.target_modules"):
-        yield key, f"{key} has no effect, because model.lora_rank is 0; remove it"
+        yield key, "has no effect, because model.lora_rank is 0; remove it"
 
 
 def _liger(config: Config) -> Iterator[tuple[str, str]]:
-    if config.model.use_liger and config.trainer.device == "cpu":
-        yield (
-            "model.use_liger",
-            "model.use_liger is true, but its kernels need CUDA and trainer.device is cpu; set one of the two otherwise",
-        )
-    elif config.model.use_liger and importlib.util.find_spec("liger_kernel") is None:
-        yield (
-            "model.use_liger",
-            "model.use_liger is true, but liger-kernel is not installed; pip install liger-kernel, or set false",
-        )
+    if not config.model.use_liger:
+        return
+    if config.trainer.device == "cpu":
+        yield "model.use_liger", "is true, but its kernels need CUDA and trainer.device is cpu; change one of the two"
+    elif importlib.util.find_spec("liger_kernel") is None:
+        yield "model.use_liger", "is true, but liger-kernel is not installed; pip install liger-kernel, or set false"
 
 
 def _offload(config: Config) -> Iterator[tuple[str, str]]:
-    fsdp = config.model.fsdp_config
     if config.trainer.device == "cpu":
-        for name in ("cpu_offload", "param_offload", "optimizer_offload"):
-            if getattr(fsdp, name):
-                yield (
-                    f"model.fsdp_config.{name}",
-                    f"model.fsdp_config.{name} has no effect with trainer.device=cpu: all is in host memory already",
-                )
+        names = ("cpu_offload", "param_offload", "optimizer_offload")
+        for key in _changed(config, *(f"model.fsdp_config.{name}" for name in names)):
+            yield key, "has no effect with trainer.device=cpu, where all is in host memory already; remove it"
 
 
 def _multiturn(config: Config) -> Iterator[tuple[str, str]]:
     if not config.data.multiturn.enable:
-        yield (
-            "data.multiturn.enable",
-            "data.multiturn.enable is false, but every row is read as a conversation here; turn a prompt and its response into "
-            "two messages with scripts/prepare_sft_data.py, and leave it true",
-        )
+        fix = "leave it true, and let scripts/prepare_sft_data.py turn a prompt and its response into two messages"
+        yield "data.multiturn.enable", f"is false, but every row is read as a conversation; {fix}"
 
 
 def _schedule(config: Config) -> Iterator[tuple[str, str]]:
@@ -124,32 +106,23 @@ def _schedule(config: Config) -> Iterator[tuple[str, str]]:
     ineffective = [] if kind == "wsd" else ["optim.stable_ratio"]
     ineffective += ["optim.min_lr_ratio"] if kind == "constant" else []
     for key in _changed(config, *ineffective):
-        yield key, f"{key} has no effect on the {kind} schedule; remove it, or set another optim.lr_scheduler"
+        yield key, f"has no effect on the {kind} schedule; remove it, or set another optim.lr_scheduler"
 
 
 def _resume(config: Config) -> Iterator[tuple[str, str]]:
     mode, path = config.trainer.resume_mode, config.trainer.resume_from_path
     if path is not None and mode != "resume_path":
-        yield (
-            "trainer.resume_from_path",
-            f"trainer.resume_from_path has no effect while trainer.resume_mode is {mode}; set trainer.resume_mode=resume_path",
-        )
+        yield "trainer.resume_from_path", f"has no effect while resume_mode is {mode}; set resume_mode=resume_path"
     if path is None and mode == "resume_path":
-        yield (
-            "trainer.resume_mode",
-            "trainer.resume_mode is resume_path, but trainer.resume_from_path names no checkpoint; set it to a step_... folder",
-        )
+        yield "trainer.resume_mode", "is resume_path, but trainer.resume_from_path is null; set it to a step_... folder"
 
 
 def _validation(config: Config) -> Iterator[tuple[str, str]]:
     if not config.data.val_files:
         for key in _changed(config, "trainer.early_stopping_patience", "data.val_max_samples"):
-            yield key, f"{key} has no effect without validation data; set data.val_files, or remove it"
+            yield key, "has no effect without validation data; set data.val_files, or remove it"
 
 
 def _hdfs(config: Config) -> Iterator[tuple[str, str]]:
-    if config.trainer.default_hdfs_dir is not None:
-        yield (
-            "trainer.default_hdfs_dir",
-            f"trainer.default_hdfs_dir is {config.trainer.default_hdfs_dir!r}, but there is no copy to HDFS; set null and copy the run's folder",
-        )
+    if (value := config.trainer.default_hdfs_dir) is not None:
+        yield "trainer.default_hdfs_dir", f"is {value!r}, but nothing copies to HDFS here; set null"

@@ -6,8 +6,8 @@
     optim: ...          ->  config.optim      OptimConfig       training/optim
     trainer: ...        ->  config.trainer    TrainerConfig     training/, tracking/
 
-The names are those of verl's SFT trainer, so that its users' scripts run here. The dataclasses are frozen: arithmetic on
-these values (accumulation steps, warmup steps) lives in `training/plan.py` and never flows back.
+The names are those of verl's SFT trainer, so that its users' scripts run here. The dataclasses are frozen: arithmetic
+on these values (accumulation steps, warmup steps) lives in `training/plan.py` and never flows back.
 
 Each field is followed by a docstring: `docs/reference/config.md` is rendered from them (scripts/render_config_docs.py).
 OmegaConf reads the annotations at run time, so this module has no `from __future__ import annotations`.
@@ -24,8 +24,8 @@ class FsdpConfig:
     """How the model lies in memory."""
 
     model_dtype: Literal["bf16", "fp32"] = "bf16"
-    """Type of the arithmetic in forward and backward. The weights that learn (and their optimizer state) are fp32 always:
-    at lr 2e-6 a bf16 weight of typical size cannot move."""
+    """Type of the arithmetic in forward and backward. The weights that learn and their optimizer state are fp32
+    always: at lr 2e-6 a bf16 weight of typical size cannot move."""
     cpu_offload: bool = False
     """Keep parameters, gradients and optimizer state in host memory; each layer visits the GPU. Same as setting both
     offloads below."""
@@ -46,9 +46,9 @@ class ModelConfig:
     trust_remote_code: bool = False
     """Run Python that comes with the model. Only for models whose code you have read."""
     enable_gradient_checkpointing: bool = True
-    """Recompute each layer's activations in the backward pass: about a third more arithmetic for memory that no longer grows
-    with depth."""
-    strategy: Literal["fsdp2", "fsdp"] = "fsdp2"
+    """Recompute each layer's activations in the backward pass: about a third more arithmetic, for memory that
+    hardly grows with depth."""
+    strategy: Literal["fsdp2"] = "fsdp2"
     """How weights are sharded. `fsdp` (FSDP1, being retired by torch) is accepted and means fsdp2."""
     use_liger: bool = False
     """liger-kernel's fused RMSNorm, RoPE and SwiGLU; needs CUDA and `pip install liger-kernel`."""
@@ -82,10 +82,10 @@ class DataConfig:
     val_files: str | list[str] | None = "./data/test.parquet"
     """The same, for validation; null = no validation."""
     train_batch_size: int = 96
-    """Conversations per optimizer step, over all ranks. Which ones is decided by the seed alone, never by the layout."""
+    """Conversations per optimizer step, over all ranks. The seed alone decides which ones, never the layout."""
     micro_batch_size: int = 12
-    """With max_length, the token budget of one forward of one data-parallel group: micro_batch_size x max_length tokens,
-    packed. Lower it when memory runs out; the result stays the same."""
+    """With max_length, the token budget of one forward of one data-parallel group: micro_batch_size x max_length
+    tokens, packed. Lower it when memory runs out; the result stays the same."""
     max_length: int = 8192
     """Longest conversation, tokens."""
     truncation: Literal["right", "left", "error", "turns"] = "right"
@@ -162,12 +162,12 @@ class TrainerConfig:
     seed: int = 1
     """Of data order and of any random weights."""
     resume_mode: Literal["auto", "disable", "resume_path"] = "auto"
-    """auto: go on from the latest good checkpoint in default_local_dir if there is one; disable: start anew; resume_path: go on
-    from resume_from_path."""
+    """auto: go on from the latest good checkpoint in default_local_dir, if any; disable: start anew; resume_path:
+    go on from resume_from_path."""
     resume_from_path: str | None = None
     """A checkpoint folder (.../step_00000500); needs resume_mode=resume_path."""
     max_ckpt_to_keep: int | None = None
-    """Older checkpoints beyond this number are removed once a newer one is complete; `best` is kept. null = keep all."""
+    """Older checkpoints beyond this number are removed once a newer one is complete; `best` stays. null = keep all."""
     async_save: bool = True
     """Write checkpoints while training goes on."""
     export_dtype: Literal["fp32", "bf16"] = "fp32"
@@ -175,7 +175,7 @@ class TrainerConfig:
     early_stopping_patience: int | None = None
     """Stop after this many validations in a row without a better val/loss; null = never."""
     max_nonfinite_steps: int = 3
-    """Stop after this many steps in a row with a NaN or infinite loss or gradient; each such step is skipped and counted."""
+    """Stop after this many steps in a row with a NaN or infinite loss or gradient; each is skipped and counted."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto = cuda where there is one."""
     default_hdfs_dir: str | None = None
@@ -191,7 +191,7 @@ class Config:
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     ulysses_sequence_parallel_size: int = 1
-    """Ranks that share one sequence (Ulysses). Divides the ranks and the attention heads; 1 = every rank has its own."""
+    """Ranks that share one sequence (Ulysses). It divides the ranks and the attention heads; 1 = each has its own."""
     use_remove_padding: bool = True
     """Pack conversations without padding; false pads each micro-batch to its longest, for comparison."""
     origins: dict[str, str] = field(default_factory=dict, metadata={"key": False})

@@ -14,7 +14,7 @@ from cookbook_lib.config.schema import Config
 
 
 def config_table(config: Config) -> list[dict[str, Any]]:
-    """One row per key: key, value, and the layer it came from; a frame of it reads `pd.DataFrame(config_table(config))`."""
+    """One row per key: key, value, and the layer it came from. `pd.DataFrame(config_table(config))` reads well."""
     return [
         {"key": key, "value": value_of(config, key), "came from": config.origins.get(key, "default")}
         for key in catalogue()
@@ -51,11 +51,11 @@ def reference_page() -> str:
 def _page() -> Iterator[str]:
     yield "# Configuration keys\n"
     yield "<!-- Generated from cookbook_lib/config/schema.py by scripts/render_config_docs.py; do not edit. -->\n"
-    yield "Later layers win: library defaults, the recipe's `trainer.yaml`, overlays (`cookbook/smoke.yaml`), the launcher's"
-    yield "environment and the notebook's parameters, dotted overrides (`bash sft_rm.sh optim.lr=1e-5`). A relative path in a"
-    yield "YAML file starts at the recipe's folder, one that you type starts at your current folder.\n"
-    yield "`config_table(config)` shows where each value of a run came from. An unknown key, a key without effect and a pair"
-    yield "of keys that contradict each other are errors, all of them in one message.\n"
+    yield "Later layers win: library defaults, the recipe's `trainer.yaml`, overlays (`cookbook/smoke.yaml`), the"
+    yield "launcher's environment and the notebook's parameters, dotted overrides (`bash sft_rm.sh optim.lr=1e-5`)."
+    yield "A relative path in a YAML file starts at the recipe's folder, one that you type at your current folder.\n"
+    yield "`config_table(config)` shows where each value of a run came from. An unknown key, a key without effect and"
+    yield "keys that contradict each other are errors, all of them in one message.\n"
     section = None
     for key in catalogue().values():
         head, _, name = key.name.rpartition(".")
