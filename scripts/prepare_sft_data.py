@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -63,6 +64,10 @@ def parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="of the split, and of the embedded world (default: 0)")
     add("--system", metavar="TEXT", help="system message for conversations that have none")
     add("--min-correctness", type=int, default=4, metavar="N", help="helpsteer2: keep correctness >= N (default: 4)")
+    add("--reward-threshold", type=float, default=0.95, metavar="R", help="gym: keep rewards >= R (default: 0.95)")
+    add("--max-reward", type=float, default=1.0, metavar="R", help="gym: the environment's highest reward (default: 1)")
+    add("--aspect", default="helpfulness", help="judge: the score that is judged (default: helpfulness)")
+    add("--verdict", default="first", choices=("first", "last"), help="judge: before or after its critique")
     add("--min-characters", type=int, default=0, metavar="N", help="drop shorter conversations (default: 0)")
     add("--max-characters", type=int, metavar="N", help="drop longer conversations (default: no limit)")
     add("--min-turns", type=int, default=1, metavar="N", help="drop conversations of fewer user turns (default: 1)")
@@ -89,7 +94,7 @@ def job_from(given: argparse.Namespace) -> Job:
         test_ratio=given.test_ratio,
         seed=given.seed,
         system=given.system,
-        options=Options(min_correctness=given.min_correctness),
+        options=Options(**{field.name: getattr(given, field.name) for field in fields(Options)}),
         filters=filters,
         keep_duplicates=given.keep_duplicates,
         tokenizer=given.tokenizer,

@@ -1,6 +1,6 @@
 """The sources that the project knows by name: which converter reads them, and where they are on the hub.
 
-Importing this module registers them. `hub` is `name[#config]`, read without --input when `datasets` and a network exist.
+Importing this module registers them. `hub` is `name[#config]`, read when there is no --input.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from cookbook_lib.data import converters as converters
-from cookbook_lib.data.sources import SOURCES, Source, register_source
+from cookbook_lib.data.sources import SOURCES as SOURCES
+from cookbook_lib.data.sources import Source, register_source
 from cookbook_lib.data.synthetic import embedded_rows
 
 EMBEDDED_ROWS = 8000
@@ -19,6 +20,8 @@ PUBLISHED = (
     Source("alpaca", "alpaca", "instruction, input, output | response", "tatsu-lab/alpaca"),
     Source("openai", "openai", "messages of {role, content, tool_calls, ...}"),
     Source("helpsteer2", "helpsteer2", "prompt, response, five scores; SFT keeps the correct", "nvidia/HelpSteer2"),
+    Source("judge", "judge", "verdicts with critiques, from scored or compared responses", "nvidia/HelpSteer2"),
+    Source("gym", "gym", "NeMo Gym rollouts with rewards"),
     Source("gsm8k", "gsm8k", "grade-school mathematics with worked answers", "openai/gsm8k#main"),
 )
 

@@ -1,7 +1,7 @@
 """Rows of JSON files, streamed: JSON Lines and JSON arrays, told apart by their first character, not by their name.
 
     [ {...}, {...} ]     an array: decoded item by item from a sliding buffer, so a 10 GB array needs no 10 GB
-    {...}\\n{...}\\n       lines: split on "\\n" alone (U+2028 inside a string is no line end); "\\r" before it is white space
+    {...}\\n{...}\\n       lines: split on "\\n" alone (U+2028 in a string ends no line); "\\r" before it is space
 
 A line that is not JSON is a broken row and the next line is read on; an array that stops being JSON is a broken file.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn, cast
 
 from cookbook_lib.config import CookbookError
-from cookbook_lib.data.origin import Origin, RowError
+from cookbook_lib.data.origin import Origin, RowError, shown
 
 CHUNK = 1 << 20
 LONGEST_ROW = 256 * CHUNK
@@ -70,11 +70,9 @@ def _lines(
         try:
             row = _decoded_line(line)
         except RowError as error:
-            row = error.at(origin)
-        if isinstance(row, RowError):
-            on_bad_row(row)
-        else:
-            yield origin, row
+            on_bad_row(error.at(origin))
+            continue
+        yield origin, row
 
 
 def _decoded_line(line: bytes) -> dict[str, Any]:
@@ -97,7 +95,9 @@ def _decoded_line(line: bytes) -> dict[str, Any]:
 def _array(path: Path, stream: IO[bytes]) -> Iterator[tuple[Origin, dict[str, Any]]]:
     for number, item in enumerate(_items(path, stream), start=1):
         if not isinstance(item, dict):
-            raise CookbookError(f"{path} row {number} is {item!r:.80}, but every item must be an object; correct the file")
+            raise CookbookError(
+                f"{path} row {number} is {shown(item)}, but every item must be an object; correct the file"
+            )
         yield Origin(str(path), number), item
 
 

@@ -39,7 +39,7 @@ def check(messages: Iterable[Any]) -> None:
 
 
 def require_answer(messages: Iterable[Message]) -> None:
-    """Raise RowError unless there is something for a model to learn: an assistant message that says or calls something."""
+    """Raise RowError unless there is something to learn: an assistant message that says or calls something."""
     roles = []
     for message in messages:
         roles.append(message["role"])
@@ -99,7 +99,7 @@ def _check_message(field: str, message: Any, calls: set[str]) -> None:
         refuse(field, message, "a message is an object with role and content", "correct the row")
     role = message.get("role", MISSING)
     if role not in ROLES:
-        refuse(f"{field}.role", role, f"a role is one of {', '.join(ROLES)}", "rename it, or use the source's converter")
+        refuse(f"{field}.role", role, f"a role is one of {', '.join(ROLES)}", "rename it, or name its format")
     _check_text(f"{field}.content", message.get("content"), nullable="tool_calls" in message)
     if len(message) == 2 and "content" in message:
         return
@@ -120,7 +120,7 @@ def _check_text(field: str, text: Any, nullable: bool) -> None:
             text.encode()
         except UnicodeEncodeError as error:
             found = text[error.start : error.end]
-            refuse(field, found, "half a surrogate pair is no character and cannot be stored", "mend the text's encoding")
+            refuse(field, found, "half a surrogate pair is no character", "mend the text's encoding")
 
 
 def _check_call(field: str, call: Any, calls: set[str]) -> None:
@@ -128,7 +128,7 @@ def _check_call(field: str, call: Any, calls: set[str]) -> None:
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         refuse(field, call, "a tool call needs function.name", 'write {"type": "function", "function": {"name": ...}}')
     if not isinstance(function.get("arguments"), dict | str):
-        refuse(f"{field}.function.arguments", function.get("arguments"), "arguments are an object or its JSON", "add {}")
+        refuse(f"{field}.function.arguments", function.get("arguments"), "it is an object or its JSON", "add {}")
     if call.get("id") is not None:
         calls.add(call["id"])
 
@@ -136,7 +136,7 @@ def _check_call(field: str, call: Any, calls: set[str]) -> None:
 def _check_reply(field: str, message: Message, calls: set[str]) -> None:
     identity = message.get("tool_call_id")
     if identity is not None and identity not in calls:
-        refuse(f"{field}.tool_call_id", identity, "a tool answers a call made before it", "keep the call with its answer")
+        refuse(f"{field}.tool_call_id", identity, "a tool answers an earlier call", "keep the call with its answer")
 
 
 def _check_weight(field: str, message: Message) -> None:

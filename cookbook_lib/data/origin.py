@@ -3,8 +3,8 @@
     train.jsonl row 17: messages[2].role is 'bot', but a role is one of system, user, assistant, tool; rename it.
     └── Origin ───┘     └─ field ──────┘ └found┘       └─ rule ─────────────────────────────────────┘  └─ fix ─┘
 
-A converter knows the field, the value, the rule and the fix; it does not know the file. So it raises with `refuse(...)`,
-and whoever reads the file adds the place with `error.at(origin)`.
+A converter knows the field, the value, the rule and the fix; it does not know the file. So it calls `refuse(...)`, and
+whoever reads the file adds the place with `error.at(origin)`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class RowError(CookbookError):
 
 
 class RowSkipped(Exception):
-    """A rule of the user's choosing leaves this row out (a score below the threshold, say); nothing is wrong with it."""
+    """A rule of the user's choosing leaves this row out (a score below the threshold, say); the row is sound."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason

@@ -1,7 +1,7 @@
 """Conversations in parquet: plain for everybody, exact for us.
 
     messages       list<struct<role, content>>     what pandas and other trainers read
-    messages_json  string, or null                 the messages again as JSON, only where {role, content} loses something
+    messages_json  string, or null                 the messages as JSON, where {role, content} is not all
     tools          string, or null                 JSON: parquet would merge the schemas of all tools, and add nulls
     group, source, answer, origin                  strings (records.py says what they are)
 
@@ -78,7 +78,7 @@ def stored_columns(row: dict[str, Any], messages_key: str = "messages") -> Store
 
 
 class ConversationWriter:
-    """Appends conversations to one parquet file in bounded memory; use it in a `with`, which publishes or removes it."""
+    """Appends conversations to one parquet file in bounded memory; its `with` publishes the file, or removes it."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.rows = path, 0

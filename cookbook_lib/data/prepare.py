@@ -50,7 +50,7 @@ class Job:
     seed: int = 0
     system: str | None = None
     """system message for conversations that have none"""
-    options: Options = Options()
+    options: Options = field(default_factory=Options)
     filters: tuple[quality.Filter, ...] = (quality.not_empty,)
     keep_duplicates: bool = False
     tokenizer: str | None = None
@@ -97,7 +97,7 @@ def checked(job: Job) -> tuple[Source, Converter]:
     check_options(converter, job.options)
     check_ratio(job.test_ratio)
     if source.generate and job.inputs:
-        raise CookbookError(f"source {source.name!r} makes its own rows, so --input has no effect; leave one of them out")
+        raise CookbookError(f"source {source.name!r} makes its own rows and reads no --input; leave one of them out")
     if not source.generate and not source.hub and not job.inputs:
         raise CookbookError(f"source {source.name!r} has no public data set; give --input FILE_OR_FOLDER")
     return source, converter

@@ -20,7 +20,9 @@ from typing import Any
 
 from cookbook_lib.data import messages as schema
 from cookbook_lib.data.messages import Message
-from cookbook_lib.data.origin import MISSING, Origin as Origin, RowError as RowError, refuse
+from cookbook_lib.data.origin import MISSING, refuse
+from cookbook_lib.data.origin import Origin as Origin
+from cookbook_lib.data.origin import RowError as RowError
 from cookbook_lib.data.parquet import stored_columns
 from cookbook_lib.data.report import Report
 from cookbook_lib.data.sources import read_rows
@@ -100,7 +102,7 @@ def conversation_from(row: dict[str, Any], origin: Origin, messages_key: str, to
     """The conversation in a row, exact where we wrote the row, normalised where somebody else did."""
     if messages_key not in row:
         columns = ", ".join(sorted(row)) or "none"
-        refuse(messages_key, MISSING, f"this column holds the messages (columns here: {columns})", "set the messages_key")
+        refuse(messages_key, MISSING, f"it holds the messages (columns here: {columns})", "set messages_key")
     if tools_key is not None and tools_key not in row:
         refuse(tools_key, MISSING, "this column was named as the tools", "correct tools_key, or leave it null")
     stored = stored_columns(row, messages_key)

@@ -32,7 +32,8 @@ class Report:
         self.reasons: Counter[str] = Counter()
         self.repairs: Counter[str] = Counter()
         self.examples: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        self._dropped_file, self._listing = dropped_file, None
+        self._dropped_file = dropped_file
+        self._listing: TextIO | None = None
 
     @staticmethod
     def strict() -> Report:
@@ -57,6 +58,11 @@ class Report:
         self._leave_out(Origin(error.file, error.row), error.rule, detail)
         if counts["refused"] == counts["rows_read"] == BROKEN_ROWS_THAT_BREAK_A_FILE:
             raise self._broken(error.file, f"its first {BROKEN_ROWS_THAT_BREAK_A_FILE} rows")
+
+    def refuse_unread(self, error: RowError) -> None:
+        """A row could not even be read: it counts as read, and as refused."""
+        self.read(Origin(error.file, error.row))
+        self.refuse(error)
 
     def skip(self, origin: Origin, reason: str) -> None:
         """A rule of the user's choosing leaves the row out."""
@@ -112,7 +118,7 @@ class Report:
 
     def _list(self, path: Path, entry: dict[str, Any]) -> None:
         if self._listing is None:
-            self._listing: TextIO | None = path.open("w", encoding="utf-8", errors="backslashreplace")
+            self._listing = path.open("w", encoding="utf-8", errors="backslashreplace")
         self._listing.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
     def _broken(self, file: str, which: str) -> CookbookError:
@@ -138,5 +144,10 @@ def table(summary: dict[str, Any]) -> str:
     lines += [f"{summary['kept']:>10,}  kept"]
     lines += [f"{split['rows']:>10,}  {name}: {split['file']}" for name, split in splits.items() if split["file"]]
     if lengths["count"]:
-        lines += [f"{lengths['median']:>10,}  {lengths['unit']} (median; 95 %: {lengths['p95']:,}, most: {lengths['max']:,})"]
+        lines += [_lengths_line(lengths)]
     return "\n".join(lines)
+
+
+def _lengths_line(lengths: dict[str, Any]) -> str:
+    middle, p95, most = (f"{lengths[name]:,}" for name in ("median", "p95", "max"))
+    return f"{middle:>10}  {lengths['unit']} (median; 95 %: {p95}, most: {most})"

@@ -2,7 +2,7 @@
 
     read_rows("train.jsonl.gz")                 .jsonl .json .parquet, each also .gz where that makes sense
     read_rows("folder/")                        every such file under it, in name order
-    read_rows("hub:openai/gsm8k#main:test")     Hugging Face hub, where `datasets` is installed: hub:name[#config][:split]
+    read_rows("hub:openai/gsm8k#main:test")     Hugging Face hub (needs `datasets`): hub:name[#config][:split]
     read_rows(frame)                            a pandas DataFrame
 
 Another file type, or another place altogether, is one decorated function:
@@ -140,7 +140,7 @@ def _reader(path: Path, report: Report) -> Iterator[Row]:
     if path.name.endswith(".parquet"):
         return _parquet_rows(path)
     if path.name.endswith(JSON_SUFFIXES):
-        return json_rows(path, lambda error: (report.read(Origin(error.file, error.row)), report.refuse(error))[1])
+        return json_rows(path, report.refuse_unread)
     raise CookbookError(f"{path} has no known ending; rename it to one of {', '.join(_suffixes())}")
 
 
@@ -153,7 +153,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
                 number += 1
                 yield Origin(str(path), number), row
     except pa.ArrowException as error:
-        raise CookbookError(f"{path} is not a whole parquet file ({str(error).splitlines()[0]}); write it again") from None
+        raise CookbookError(f"{path} is no whole parquet file ({str(error).splitlines()[0]}); write it again") from None
 
 
 def _frame_rows(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -172,7 +172,7 @@ def _plain(value: Any) -> Any:
 def _hub_rows(name: str) -> Iterator[dict[str, Any]]:
     """hub:name[#config][:split], streamed. Whatever goes wrong on the way becomes one sentence."""
     try:
-        from datasets import load_dataset  # type: ignore[import-untyped]
+        from datasets import load_dataset
         from huggingface_hub import HfApi
     except ImportError:
         raise CookbookError(f"{name} needs the `datasets` package; pip install datasets, or give --input") from None
@@ -182,8 +182,9 @@ def _hub_rows(name: str) -> Iterator[dict[str, Any]]:
         HfApi().dataset_info(repository, timeout=HUB_TIMEOUT_SECONDS)  # fails at once where load_dataset would retry
         yield from load_dataset(repository, config or None, split=split or "train", streaming=True)
     except Exception as error:  # the hub's client raises dozens of types; each means: no rows from there
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else 'no message'}"
-        raise CookbookError(f"{name} cannot be read from the hub ({reason}); give --input, or --source embedded") from error
+        reason = str(error).strip().partition("\n")[0][:120]
+        sentence = f"{name} cannot be read from the hub ({type(error).__name__}: {reason})"
+        raise CookbookError(f"{sentence}; give --input, or --source embedded") from error
 
 
 def _is_data(path: Path) -> bool:

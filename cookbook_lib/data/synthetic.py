@@ -30,11 +30,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from cookbook_lib.data.converters.helpsteer2 import marked_prompt, prompt_turns
 from cookbook_lib.data.truth import PARTS
-from cookbook_lib.data.converters.helpsteer2 import marked_prompt
 
-NEIGHBOURS = tuple("Ada Ben Cora Dan Eva Finn Gwen Hugo Iris Jack Kate Leo Mina Noah Olive Paul".split())
-VISITORS = tuple("Rosa Sam Tess Umar Vera Will Yara Zoe".split())
+NEIGHBOURS = (
+    *("Ada", "Ben", "Cora", "Dan", "Eva", "Finn", "Gwen", "Hugo"),
+    *("Iris", "Jack", "Kate", "Leo", "Mina", "Noah", "Olive", "Paul"),
+)
+VISITORS = ("Rosa", "Sam", "Tess", "Umar", "Vera", "Will", "Yara", "Zoe")
 OPENINGS = ("", "", "Hello! ", "Quick question: ", "I am new here. ", "Please tell me: ")
 CLOSINGS = ("", "", " Thank you.", " A sentence will do.")
 ONE_WORD = " One word is enough."
@@ -133,8 +136,6 @@ def embedded_rows(n: int, seed: int = 0) -> Iterator[dict[str, Any]]:
 
 def embedded_texts(n: int = 4000, seed: int = 0) -> Iterator[str]:
     """Texts of the world for training a tokenizer: prompts without turn marks, and responses."""
-    from cookbook_lib.data.converters.helpsteer2 import prompt_turns
-
     for row in embedded_rows(n, seed):
         yield from (turn["content"] for turn in prompt_turns(row["prompt"]))
         yield row["response"]
@@ -164,8 +165,8 @@ def _check(draw: random.Random) -> Question:
 
 
 def _both(draw: random.Random) -> Question:
-    name = draw.choice(NEIGHBOURS)
-    facts = tuple((name, attribute, facts_of_the_lane()[name, attribute]) for attribute in draw.sample(tuple(ATTRIBUTES), 2))
+    name, asked = draw.choice(NEIGHBOURS), draw.sample(tuple(ATTRIBUTES), 2)
+    facts = tuple((name, attribute, facts_of_the_lane()[name, attribute]) for attribute in asked)
     first, second = (draw.choice(ATTRIBUTES[attribute].questions).format(n=name) for _, attribute, _ in facts)
     return Question("both", f"{draw.choice(OPENINGS)}{first} {second}{draw.choice(CLOSINGS)}", facts)
 

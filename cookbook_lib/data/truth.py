@@ -3,6 +3,8 @@
     "72"        a number: the last number of the text must equal it (a worked solution ends in its result)
     "teal"      words: they stand in the text, as whole words, in any case
     "no; fox"   several parts: each must be stated
+
+A text may say more than the answer; it may not say less.
 """
 
 from __future__ import annotations

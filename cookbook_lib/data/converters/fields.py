@@ -14,7 +14,8 @@ def text_field(row: Mapping[str, Any], *names: str) -> str:
         if row.get(name) is not None:
             return checked_text(name, row[name])
     columns = ", ".join(sorted(map(str, row))) or "none"
-    refuse(" or ".join(names), MISSING, f"the row must have it (it has: {columns})", "name the source that fits the file")
+    rule = f"the row must have it (it has: {columns})"
+    return refuse(" or ".join(names), MISSING, rule, "name the source that fits the file")
 
 
 def optional_text(row: Mapping[str, Any], *names: str) -> str:

@@ -1,10 +1,12 @@
-"""Instructions with one answer: Alpaca and its many cousins.
+"""Instructions with one answer: Alpaca and its many cousins, by any of these names.
 
     instruction | prompt | query | question      what is asked
     input | context                              what it is asked about, appended after an empty line
     output | response | answer | completion      the answer
     system, history: [[question, answer], ...]   as LLaMA-Factory has them
     instances: [{input, output}, ...]            as self-instruct's seed tasks have them: one conversation each
+
+The first name that a row has is taken.
 """
 
 from __future__ import annotations

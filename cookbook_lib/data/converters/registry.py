@@ -4,9 +4,9 @@
     def tickets(row, options):
         return chat(row["question"], row["answer"])
 
-A converter returns one Conversation or several, raises `refuse(...)` for a row that breaks the format, and RowSkipped for
-one that the user's own rule leaves out. `gather` joins rows that belong together before they are converted (both
-answers to one prompt, say).
+A converter returns one Conversation or several, calls `refuse(...)` for a row that breaks the format, and raises
+RowSkipped for one that the user's own rule leaves out. `gather` joins rows that belong together before they are
+converted (both answers to one prompt, say).
 """
 
 from __future__ import annotations
