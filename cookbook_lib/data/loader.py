@@ -69,8 +69,8 @@ class Loader:
 
     def positions(self, lengths: list[int]) -> int:
         """Positions that a forward over documents of these lengths computes."""
-        each = max(lengths, default=1) * len(lengths) if self.collate is pad else sum(lengths)
-        return -(-max(each, 1) // self.multiple) * self.multiple
+        width, count = (max(lengths, default=1), max(len(lengths), 1)) if self.collate is pad else (max(sum(lengths), 1), 1)
+        return -(-width // self.multiple) * self.multiple * count
 
     def step(self, step: int) -> list[Batch]:
         """This rank's forwards of one optimizer step; every rank gets the same number."""

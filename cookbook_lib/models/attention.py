@@ -16,6 +16,7 @@ Shapes: B rows, N query heads, M key-value heads (N % M == 0), T tokens, H head 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -42,7 +43,7 @@ class Segments:
 
     @property
     def lengths(self) -> list[int]:
-        return [end - start for start, end in zip(self.cu_seqlens, self.cu_seqlens[1:], strict=False)]
+        return [end - start for start, end in pairwise(self.cu_seqlens)]
 
 
 def varlen_attention(

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
@@ -51,15 +51,12 @@ def find_model(name: str) -> Path:
         ) from error
 
 
-def load_tokenizer(folder: Path, *, trust_remote_code: bool = False, chat_template: str | None = None) -> PreTrainedTokenizerFast:
-    """The model's tokenizer; `chat_template` (Jinja text) takes the place of its own."""
+def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerFast:
+    """The model's tokenizer."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)  # type: ignore[no-any-return]
     except (OSError, ValueError) as error:
         raise CookbookError(f"{folder} holds no tokenizer that loads ({error}): save the tokenizer beside the model.") from error
-    if chat_template is not None:
-        tokenizer.chat_template = chat_template
-    return tokenizer  # type: ignore[no-any-return]
 
 
 def build_model(folder: Path, attend: Attend, *, trust_remote_code: bool = False) -> PackedModel:
@@ -78,13 +75,13 @@ def build_model(folder: Path, attend: Attend, *, trust_remote_code: bool = False
 def load_weights(model: PackedModel, folder: Path, device: torch.device, *, trust_remote_code: bool = False) -> None:
     """Materialise `model` (sharded or not) on `device` and fill it from `folder` with fp32 master weights."""
     materialise(model, device)
-    parameters = dict(model.hf.named_parameters())  # a tied weight appears once
+    wanted = dict(model.hf.named_parameters()) | _stored_buffers(model.hf)  # a tied weight appears once
     sources = dict(_weights_in(folder))
-    if set(parameters) <= set(sources):
-        for name, parameter in parameters.items():
-            _copy_slice(parameter, name, sources[name])
+    if set(wanted) <= set(sources):
+        for name, tensor in wanted.items():
+            _copy_slice(tensor, name, sources[name])
     else:
-        missing = sorted(set(parameters) - set(sources))
+        missing = sorted(set(wanted) - set(sources))
         _load_through_rank_0(model, folder, missing, trust_remote_code)
     model.hf.tie_weights()
 
@@ -93,6 +90,7 @@ def materialise(model: PackedModel, device: torch.device) -> None:
     """Memory for parameters (values undefined) and right values for the buffers that files do not hold (rotary tables)."""
     offloaded = any(isinstance(p, DTensor) and p.device.type == "cpu" for p in model.parameters())
     model.to_empty(device="cpu" if offloaded else device)
+    model.hf.tie_weights()  # to_empty gives each module its own tensor; FSDP2 has kept them one
     for module in model.hf.modules():
         if any(True for _ in module.buffers(recurse=False)):
             module.to(device)
@@ -115,6 +113,12 @@ def _refuse_unpackable(config: Any, folder: Path) -> None:
         raise CookbookError(f"{folder} is a reward model ({heads[0]}), not a language model: give the SFT or base model instead.")
 
 
+def _stored_buffers(hf: nn.Module) -> dict[str, torch.Tensor]:
+    """Buffers that files hold (a router's correction bias, say); the others are computed from the config."""
+    stored = set(hf.state_dict())
+    return {name: buffer for name, buffer in hf.named_buffers() if name in stored}
+
+
 def _weights_in(folder: Path) -> Iterator[tuple[str, Path]]:
     """(weight name, safetensors file) of everything in the folder."""
     index = folder / "model.safetensors.index.json"
@@ -124,14 +128,21 @@ def _weights_in(folder: Path) -> Iterator[tuple[str, Path]]:
         return
     single = folder / "model.safetensors"
     if single.is_file():
-        with safe_open(single, framework="pt") as file:
+        with _open(single) as file:
             yield from ((name, single) for name in file.keys())  # noqa: SIM118 (not a mapping)
 
 
+def _open(file: Path) -> Any:
+    try:
+        return safe_open(file, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise CookbookError(f"{file} is no whole safetensors file ({error}): copy or download it again.") from error
+
+
 @torch.no_grad()
-def _copy_slice(parameter: nn.Parameter, name: str, source: Path) -> None:
+def _copy_slice(parameter: torch.Tensor, name: str, source: Path) -> None:
     """Read this rank's part of one weight: FSDP2 cuts along the first dimension."""
-    with safe_open(source, framework="pt") as file:
+    with _open(source) as file:
         part = file.get_slice(name)
         if tuple(part.get_shape()) != tuple(parameter.shape):
             raise CookbookError(
@@ -153,10 +164,18 @@ def _load_through_rank_0(model: PackedModel, folder: Path, missing: list[str], t
     first = not dist.is_initialized() or dist.get_rank() == 0
     if first:
         log.warning("%s: %d weights (%s ...) are stored under other names; loading through rank 0", folder, len(missing), missing[0])
-    state = {}
+    state: dict[str, torch.Tensor] = {}
+    absent: list[str] = []
     if first:
-        whole = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=trust_remote_code)
-        state = whole.state_dict()
+        whole, info = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, trust_remote_code=trust_remote_code, output_loading_info=True
+        )
+        state, absent = whole.state_dict(), sorted(info["missing_keys"])
+    if dist.is_initialized():
+        dist.broadcast_object_list(told := [absent])
+        (absent,) = told
+    if absent:
+        raise CookbookError(f"{folder} lacks {len(absent)} weights ({absent[0]} ...), which would stay random: give the whole model.")
     options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=dist.is_initialized())
     set_model_state_dict(model.hf, state, options=options)
 

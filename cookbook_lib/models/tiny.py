@@ -29,13 +29,17 @@ def build_tiny(folder: Path, texts: Iterable[str], chat_template: str, *, seed: 
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tiny-"))
-    tokenizer = train_tokenizer(texts, chat_template, shape.pop("vocab_size", 2048))
-    tokenizer.save_pretrained(scratch)
-    random_model(tokenizer, seed, **shape).save_pretrained(scratch)
     try:
+        tokenizer = train_tokenizer(texts, chat_template, shape.pop("vocab_size", 2048))
+        tokenizer.save_pretrained(scratch)
+        random_model(tokenizer, seed, **shape).save_pretrained(scratch)
         os.replace(scratch, folder)
-    except OSError:  # somebody else built it first: theirs is the same
-        shutil.rmtree(scratch)
+    except OSError:
+        if not (folder / "config.json").is_file():
+            raise
+        # somebody else built it first: theirs is the same
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     return folder
 
 

@@ -1,0 +1,70 @@
+"""The count of arithmetic against PyTorch's own counter, which watches every operation of a real step."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from cookbook_lib.models import flops
+from cookbook_lib.models.flops import Flops, matmul_rate, peak_flops
+from cookbook_lib.models.heads import PackedModel
+
+LENGTHS = (300, 20, 80)
+
+
+def plain_attention(q, k, v, *, segments, **_):
+    """Whole squares, every product in sight of the counter."""
+    groups = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
+    documents = zip(*(x.split(segments.lengths, 2) for x in (q, k, v)), strict=True)
+    return torch.cat([(q @ k.transpose(-1, -2)).softmax(-1) @ v for q, k, v in documents], 2)
+
+
+def counted_step(model, supervised: int) -> int:
+    total = sum(LENGTHS)
+    positions = torch.cat([torch.arange(n) for n in LENGTHS])[None]
+    bounds = tuple([0, *torch.tensor(LENGTHS).cumsum(0).tolist()])
+    with FlopCounterMode(display=False) as counter:
+        logits = PackedModel(model.hf, plain_attention)(
+            torch.arange(total)[None] % 100, positions, bounds, lambda hidden, weight: hidden[0, :supervised] @ weight.T
+        )
+        logits.sum().backward()
+    return counter.get_total_flops()
+
+
+def test_a_training_step_is_counted_right(packed_model):
+    ours = Flops.of(packed_model)
+    upper_triangles = 3 * ours.square * sum(n * n for n in LENGTHS)  # computed here, and not needed
+    counted = counted_step(packed_model, supervised=50) - upper_triangles
+    assert ours.training(LENGTHS, 50) == pytest.approx(counted, rel=0.01)
+
+
+def test_only_supervised_tokens_pay_for_the_vocabulary(packed_model):
+    ours = Flops.of(packed_model)
+    more = counted_step(packed_model, supervised=250) - counted_step(packed_model, supervised=50)
+    assert ours.training(LENGTHS, 250) - ours.training(LENGTHS, 50) == pytest.approx(more)
+
+
+def test_flops_of_a_known_shape(packed_model):
+    """Qwen3, 4 layers, width 160, 4 query and 2 key-value heads of 40, intermediate 448."""
+    layer = 160 * (4 + 2 + 2) * 40 + 4 * 40 * 160 + 3 * 160 * 448
+    ours = Flops.of(packed_model)
+    assert ours.linear == pytest.approx(2 * 4 * layer, rel=0.01)  # norms are the rest
+    assert ours.square == 2 * 4 * 40 * 4
+    assert ours.head == 2 * 160 * packed_model.hf.config.vocab_size
+    assert ours.quadratic == ours.square / ours.linear
+
+
+def test_the_measured_rate_is_a_rate():
+    small, large = (matmul_rate(torch.device("cpu"), torch.float32, size) for size in (256, 512))
+    assert 1e8 < small < 1e14
+    assert 1e8 < large < 1e14
+
+
+def test_the_peak_is_the_data_sheet_s_on_a_known_gpu_and_measured_elsewhere(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H200")
+    assert peak_flops(torch.device("cuda"), torch.bfloat16) == 989e12
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Some Other Chip")
+    monkeypatch.setattr(flops, "matmul_rate", lambda device, dtype: 42.0)
+    assert peak_flops(torch.device("cuda"), torch.bfloat16) == 42.0
+    assert peak_flops(torch.device("cuda"), torch.float32) == 42.0
+    assert peak_flops(torch.device("cpu"), torch.bfloat16) == 42.0
