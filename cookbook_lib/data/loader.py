@@ -64,12 +64,16 @@ class Loader:
         """[rank][forward] -> row numbers: how the step is divided over the world (for a picture, and for `step`)."""
         rows = self.rows(step)
         lengths = [int(n) for n in self.examples.lengths[rows]]
-        parts = balance(lengths, self.ranks, max_tokens=self.max_tokens, max_rows=self.max_rows, quadratic=self.quadratic)
+        parts = balance(
+            lengths, self.ranks, max_tokens=self.max_tokens, max_rows=self.max_rows, quadratic=self.quadratic
+        )
         return [[[int(rows[i]) for i in forward] for forward in rank] for rank in parts]
 
     def positions(self, lengths: list[int]) -> int:
         """Positions that a forward over documents of these lengths computes."""
-        width, count = (max(lengths, default=1), max(len(lengths), 1)) if self.collate is pad else (max(sum(lengths), 1), 1)
+        width, count = (
+            (max(lengths, default=1), max(len(lengths), 1)) if self.collate is pad else (max(sum(lengths), 1), 1)
+        )
         return -(-width // self.multiple) * self.multiple * count
 
     def step(self, step: int) -> list[Batch]:

@@ -37,7 +37,10 @@ class Batch:
     lengths: tuple[int, ...]  # their tokens, padding and tail left out; whole, also in a sequence-parallel slice
 
     def to(self, device: torch.device) -> "Batch":
-        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in ("input_ids", "labels", "weights", "position_ids")}
+        moved = {
+            name: getattr(self, name).to(device, non_blocking=True)
+            for name in ("input_ids", "labels", "weights", "position_ids")
+        }
         return replace(self, **moved)
 
 
@@ -148,5 +151,3 @@ def shift(ids: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     learned = moved > 0
     labels[:-1][learned[:-1]] = ids[1:][learned[:-1]]
     return labels, moved
-
-

@@ -117,9 +117,13 @@ def _from_transformers(module, q, k, v, attention_mask, *, attend=None, segments
             "which passes it, or load it with attn_implementation='sdpa'."
         )
     if kwargs.get("s_aux") is not None:
-        raise CookbookError(f"{type(module).__name__} uses attention sinks, which varlen attention does not compute here.")
+        raise CookbookError(
+            f"{type(module).__name__} uses attention sinks, which varlen attention does not compute here."
+        )
     if kwargs.get("dropout"):
-        raise CookbookError(f"attention dropout {kwargs['dropout']} is not supported: set attention_dropout to 0 in the model's config.")
+        raise CookbookError(
+            f"attention dropout {kwargs['dropout']} is not supported: set attention_dropout to 0 in the model's config."
+        )
     out = attend(
         q, k, v,
         segments=segments,

@@ -48,5 +48,7 @@ class PackedModel(nn.Module):
         """
         segments = None if cu_seqlens is None else Segments.of(cu_seqlens, input_ids.device)
         body = self.hf if read is None else self.hf.get_decoder()
-        out = body(input_ids=input_ids, position_ids=position_ids, use_cache=False, attend=self.attend, segments=segments)
+        out = body(
+            input_ids=input_ids, position_ids=position_ids, use_cache=False, attend=self.attend, segments=segments
+        )
         return out.logits if read is None else read(out.last_hidden_state, self.hf.get_output_embeddings().weight)

@@ -36,10 +36,14 @@ def find_model(name: str) -> Path:
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise CookbookError(f"model {name!r} is a folder without config.json: give the folder that a model was saved to.")
+            raise CookbookError(
+                f"model {name!r} is a folder without config.json: give the folder that a model was saved to."
+            )
         return folder
     if folder.exists() or name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise CookbookError(f"model {name!r} does not exist: give a folder, a hub name such as Qwen/Qwen3-0.6B, or 'tiny'.")
+        raise CookbookError(
+            f"model {name!r} does not exist: give a folder, a hub name such as Qwen/Qwen3-0.6B, or 'tiny'."
+        )
     from huggingface_hub import snapshot_download
 
     try:
@@ -56,7 +60,9 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
     try:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)  # type: ignore[no-any-return]
     except (OSError, ValueError) as error:
-        raise CookbookError(f"{folder} holds no tokenizer that loads ({error}): save the tokenizer beside the model.") from error
+        raise CookbookError(
+            f"{folder} holds no tokenizer that loads ({error}): save the tokenizer beside the model."
+        ) from error
 
 
 def build_model(folder: Path, attend: Attend, *, trust_remote_code: bool = False) -> PackedModel:
@@ -100,7 +106,9 @@ def materialise(model: PackedModel, device: torch.device) -> None:
 def _refuse_unpackable(config: Any, folder: Path) -> None:
     text = config.get_text_config()
     kinds = set(getattr(text, "layer_types", None) or ["full_attention"]) - PACKABLE
-    recurrent = kinds or {k for k in ("ssm_cfg", "mamba_d_state", "linear_attn_config") if getattr(text, k, None) is not None}
+    recurrent = kinds or {
+        k for k in ("ssm_cfg", "mamba_d_state", "linear_attn_config") if getattr(text, k, None) is not None
+    }
     if recurrent:
         raise CookbookError(
             f"{folder}: layers of kind {', '.join(sorted(recurrent))} carry state over document boundaries, so packed rows would leak; "
@@ -110,7 +118,9 @@ def _refuse_unpackable(config: Any, folder: Path) -> None:
         raise CookbookError(f"{folder} is an encoder-decoder; SFT here trains decoders (causal language models).")
     heads = [a for a in config.architectures or [] if a.endswith("ForSequenceClassification")]
     if heads:
-        raise CookbookError(f"{folder} is a reward model ({heads[0]}), not a language model: give the SFT or base model instead.")
+        raise CookbookError(
+            f"{folder} is a reward model ({heads[0]}), not a language model: give the SFT or base model instead."
+        )
 
 
 def _stored_buffers(hf: nn.Module) -> dict[str, torch.Tensor]:
@@ -153,7 +163,9 @@ def _copy_slice(parameter: torch.Tensor, name: str, source: Path) -> None:
             parameter.copy_(part[:])
             return
         local = parameter.to_local()
-        shape, offset = compute_local_shape_and_global_offset(parameter.shape, parameter.device_mesh, parameter.placements)
+        shape, offset = compute_local_shape_and_global_offset(
+            parameter.shape, parameter.device_mesh, parameter.placements
+        )
         if local.numel():
             local.copy_(part[tuple(slice(start, start + size) for start, size in zip(offset, shape, strict=True))])
 
@@ -163,20 +175,24 @@ def _load_through_rank_0(model: PackedModel, folder: Path, missing: list[str], t
 
     first = not dist.is_initialized() or dist.get_rank() == 0
     if first:
-        log.warning("%s: %d weights (%s ...) are stored under other names; loading through rank 0", folder, len(missing), missing[0])
-    state: dict[str, torch.Tensor] = {}
+        log.warning(
+            "%s: %d weights (%s ...) are stored under other names; loading through rank 0",
+            folder,
+            len(missing),
+            missing[0],
+        )
+    state: dict[str, Any] = {}
     absent: list[str] = []
     if first:
-        whole, info = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, trust_remote_code=trust_remote_code, output_loading_info=True
-        )
+        options: Any = dict(dtype=torch.float32, trust_remote_code=trust_remote_code, output_loading_info=True)
+        whole, info = AutoModelForCausalLM.from_pretrained(folder, **options)
         state, absent = whole.state_dict(), sorted(info["missing_keys"])
     if dist.is_initialized():
         dist.broadcast_object_list(told := [absent])
         (absent,) = told
     if absent:
-        raise CookbookError(f"{folder} lacks {len(absent)} weights ({absent[0]} ...), which would stay random: give the whole model.")
-    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=dist.is_initialized())
-    set_model_state_dict(model.hf, state, options=options)
-
-
+        raise CookbookError(
+            f"{folder} lacks {len(absent)} weights ({absent[0]} ...), which would stay random: give the whole model."
+        )
+    sending = StateDictOptions(full_state_dict=True, broadcast_from_rank0=dist.is_initialized())
+    set_model_state_dict(model.hf, state, options=sending)

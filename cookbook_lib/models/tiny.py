@@ -9,12 +9,14 @@ It is built on first use from the embedded texts, so nothing is downloaded and n
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers.utils import logging
 
 END_OF_TURN, END_OF_TEXT = "<|im_end|>", "<|endoftext|>"
 SPECIAL = [END_OF_TEXT, "<|im_start|>", END_OF_TURN]
@@ -32,6 +34,7 @@ def build_tiny(folder: Path, texts: Iterable[str], chat_template: str, *, seed: 
     try:
         tokenizer = train_tokenizer(texts, chat_template, shape.pop("vocab_size", 2048))
         tokenizer.save_pretrained(scratch)
+        with quiet():
         random_model(tokenizer, seed, **shape).save_pretrained(scratch)
         os.replace(scratch, folder)
     except OSError:
@@ -41,6 +44,18 @@ def build_tiny(folder: Path, texts: Iterable[str], chat_template: str, *, seed: 
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return folder
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bar for writing five megabytes."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def train_tokenizer(texts: Iterable[str], chat_template: str, vocab_size: int) -> PreTrainedTokenizerFast:

@@ -76,7 +76,9 @@ def summed_nll(
     `softcap` c: logits are c * tanh(logits / c) (Gemma 2, https://arxiv.org/abs/2408.00118).
     """
     valid = (labels.flatten() != IGNORE_INDEX).nonzero().squeeze(1)
-    if not torch.is_grad_enabled():  # a Function sees requires_grad and not the mode: validation would pay for gradients
+    if (
+        not torch.is_grad_enabled()
+    ):  # a Function sees requires_grad and not the mode: validation would pay for gradients
         hidden, output_weight = hidden.detach(), output_weight.detach()
     rows = hidden.flatten(0, 1).index_select(0, valid)
     picked = labels.flatten().index_select(0, valid)

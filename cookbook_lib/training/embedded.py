@@ -15,7 +15,9 @@ VERSION = "1"  # a new one when tokenizer or shape change
 
 def cache_folder() -> Path:
     """Where what is built on first use lives: $COOKBOOK_CACHE, else the user's cache folder."""
-    base = os.environ.get("COOKBOOK_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "reward-model-cookbook")
+    base = os.environ.get("COOKBOOK_CACHE") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME", "~/.cache"), "reward-model-cookbook"
+    )
     return Path(base).expanduser()
 
 

@@ -1,8 +1,8 @@
 """What a step reports: sums and counts until the end, divided once, the same on every rank.
 
-    train/loss               sum of losses / units, over the world
-    train/tokens_per_second  tokens computed (padding excluded) / wall time, over the world
-    train/mfu                useful flops / (wall time x what the devices can do)
+train/loss               sum of losses / units, over the world
+train/tokens_per_second  tokens computed (padding excluded) / wall time, over the world
+train/mfu                useful flops / (wall time x what the devices can do)
 """
 
 import resource
@@ -41,7 +41,10 @@ class Meter:
         supervised = max(self.counts.values(), default=0.0)
         share = 1 / self.mesh.sp  # every rank of a sequence-parallel group reports the same documents
         mine = [float(self.sums[n]) for n in names] + [self.counts[n] for n in names]
-        mine += [share * sum(self.lengths), share * self.flops.training(self.lengths, 0.0) + self.flops.training([], supervised)]
+        mine += [
+            share * sum(self.lengths),
+            share * self.flops.training(self.lengths, 0.0) + self.flops.training([], supervised),
+        ]
         world = self.mesh.sum(torch.tensor(mine, dtype=torch.float64)).tolist()
         tokens, flops = world[-2:]
         seconds = time.perf_counter() - self.begin

@@ -1,9 +1,9 @@
 """The arithmetic of a run: what follows from the config, the data and the mesh. Shown as a table, never written back.
 
-    dp = world / sp                       ranks that see different conversations
-    steps per epoch = ceil(rows / train_batch_size)
-    token budget of a forward = micro_batch_size x max_length
-    forwards per step = the fewest in which every rank's share fits the budget (measured on the first epoch)
+dp = world / sp                       ranks that see different conversations
+steps per epoch = ceil(rows / train_batch_size)
+token budget of a forward = micro_batch_size x max_length
+forwards per step = the fewest in which every rank's share fits the budget (measured on the first epoch)
 """
 
 from dataclasses import asdict, dataclass
@@ -38,7 +38,9 @@ class Plan:
         """(what, how much) for display."""
         values = asdict(self)
         notes = values.pop("notes")
-        shown = [(name.replace("_", " "), f"{v:,.3g}" if isinstance(v, float) else f"{v:,}") for name, v in values.items()]
+        shown = [
+            (name.replace("_", " "), f"{v:,.3g}" if isinstance(v, float) else f"{v:,}") for name, v in values.items()
+        ]
         return shown + [("note", note) for note in notes]
 
 
@@ -48,7 +50,9 @@ def make_plan(
 ) -> Plan:  # fmt: skip
     """Work the numbers out, or say what does not fit, everything at once."""
     rows = len(loader.examples)
-    problems = [p for p in (_too_few(rows, batch_size, mesh.dp), _bad_split(batch_size, micro_batch_size, mesh.dp, loader)) if p]
+    problems = [
+        p for p in (_too_few(rows, batch_size, mesh.dp), _bad_split(batch_size, micro_batch_size, mesh.dp, loader)) if p
+    ]
     if problems:
         raise CookbookError("\n".join(problems))
     steps = total_training_steps or round(total_epochs * loader.steps_per_epoch)
@@ -101,9 +105,13 @@ def _notes(rows: int, batch_size: int, dp: int) -> list[str]:
     notes = []
     if batch_size % dp:
         near = f"{batch_size // dp * dp} or {-(-batch_size // dp) * dp}"
-        notes.append(f"{batch_size} conversations over {dp} ranks: {batch_size / dp:.1f} each on average ({near} would divide evenly)")
+        notes.append(
+            f"{batch_size} conversations over {dp} ranks: {batch_size / dp:.1f} each on average ({near} would divide evenly)"
+        )
     if rows % batch_size:
-        notes.append(f"the last step of an epoch holds {rows % batch_size} conversations, not {batch_size}: no row is dropped")
+        notes.append(
+            f"the last step of an epoch holds {rows % batch_size} conversations, not {batch_size}: no row is dropped"
+        )
     return notes
 
 

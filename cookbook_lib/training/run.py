@@ -23,10 +23,11 @@ from cookbook_lib.data.loader import Loader
 from cookbook_lib.models.heads import PackedModel
 from cookbook_lib.parallel.fsdp import clip_grad_norm
 from cookbook_lib.parallel.mesh import Mesh
-from cookbook_lib.tracking.tracker import Tracker
+from cookbook_lib.tracking.tracker import NullTracker, Tracker
 from cookbook_lib.training.checkpoint import Checkpoints
 from cookbook_lib.training.meter import Meter
 from cookbook_lib.training.objectives.base import Objective
+from cookbook_lib.training.optim import sample_weights, weights_moved
 from cookbook_lib.training.plan import Plan
 from cookbook_lib.training.stop import StopRequest
 
@@ -54,11 +55,11 @@ class Run:
     rate: Callable[[int], float]  # learning rate of step s (from 0)
     loader: Loader
     val_loader: Loader | None
-    tracker: Tracker
     checkpoints: Checkpoints
     meter: Meter
     val_meter: Meter
     export: Callable[[Path], None]  # writes config and tokenizer beside the weights
+    tracker: Tracker = field(default_factory=NullTracker)
     progress: Progress = field(default_factory=Progress)
     stop: StopRequest = field(default_factory=StopRequest)
     last: dict[str, float] = field(default_factory=dict)  # metrics of the last report
@@ -92,9 +93,7 @@ class Run:
         self.progress.step = step + 1
         self.last = {"train/lr": rate, "train/grad_norm": norm}
         if math.isfinite(norm):
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            self.optimizer.step()
+            self._step(rate)
             self.progress.skipped_in_a_row = 0
         else:
             self._skip()
@@ -128,6 +127,14 @@ class Run:
         return f"stopped after step {self_step} of {self.plan.total_steps} ({reason}); saved: run again to go on from there"
 
     # -- inside ------------------------------------------------------------------------------------------------------------
+
+    def _step(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        before = sample_weights(self.model)
+        self.optimizer.step()
+        moved, sampled = self.mesh.sum(torch.tensor(weights_moved(self.model, before), dtype=torch.float64)).tolist()
+        self.last["train/weights_moved"] = moved / sampled
 
     def _exhausted(self) -> bool:
         patience = self.config.trainer.early_stopping_patience

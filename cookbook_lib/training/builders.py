@@ -1,0 +1,227 @@
+"""The setup, one verb a notebook cell: config -> mesh -> tokenizer -> data -> model -> loaders -> Run.
+
+Each builder is a short list of calls into the rooms that do the work; a reader who wants another order, or another part, calls
+those rooms directly.
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from cookbook_lib.config import CookbookError
+from cookbook_lib.config.schema import Config
+from cookbook_lib.config.show import config_dict, save_resolved
+from cookbook_lib.data.loader import Loader
+from cookbook_lib.data.templates import use_template
+from cookbook_lib.data.tokenized import TokenSet, tokenize
+from cookbook_lib.models.attention import varlen_attention
+from cookbook_lib.models.flops import Flops, peak_flops
+from cookbook_lib.models.heads import PackedModel
+from cookbook_lib.models.loading import build_model, load_tokenizer, load_weights
+from cookbook_lib.parallel.fsdp import shard_model
+from cookbook_lib.parallel.gradient_checkpointing import recompute_layers
+from cookbook_lib.parallel.mesh import Mesh, make_mesh
+from cookbook_lib.parallel.ulysses import check_heads, take_shard, ulysses
+from cookbook_lib.tracking.tracker import Tracker, Trackers, start_trackers
+from cookbook_lib.training.checkpoint import Checkpoints
+from cookbook_lib.training.embedded import cache_folder, resolve_model
+from cookbook_lib.training.meter import Meter
+from cookbook_lib.training.objectives.base import Objective
+from cookbook_lib.training.optim import make_optimizer, make_rate
+from cookbook_lib.training.plan import Plan, make_plan
+from cookbook_lib.training.run import Progress, Run
+
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+log = logging.getLogger(__name__)
+
+
+def open_mesh(config: Config) -> Mesh:
+    return make_mesh(config.ulysses_sequence_parallel_size, config.model.fsdp_config.fsdp_size, config.trainer.device)
+
+
+@dataclass(frozen=True)
+class Base:
+    """The model to start from: its folder and its tokenizer."""
+
+    folder: Path
+    tokenizer: object
+
+
+def open_base(config: Config, mesh: Mesh) -> Base:
+    """Find (download, build) the model on the first rank, then open its tokenizer on all."""
+    folder = mesh.first(lambda: resolve_model(config.model.partial_pretrain))
+    tokenizer = load_tokenizer(folder, trust_remote_code=config.model.trust_remote_code)
+    return Base(folder, use_template(tokenizer, config.data.chat_template))
+
+
+@dataclass(frozen=True)
+class Data:
+    train: TokenSet
+    val: TokenSet | None
+
+
+def open_data(config: Config, base: Base, mesh: Mesh) -> Data:
+    """Tokenise and mask both files, or open the cache of an earlier run."""
+    d = config.data
+    work = partial(
+        tokenize,
+        tokenizer=base.tokenizer,
+        max_length=d.max_length,
+        truncation=d.truncation,
+        train_on=d.train_on,
+        messages_key=d.multiturn.messages_key,
+        tools_key=d.multiturn.tools_key,
+        cache_dir=d.cache_dir or cache_folder() / "tokens",
+        workers=d.num_workers,
+    )
+    train = mesh.first(lambda: work(d.train_files, limit=d.train_max_samples))
+    val = None if d.val_files is None else mesh.first(lambda: work(d.val_files, limit=d.val_max_samples))
+    return Data(train, val)
+
+
+def open_model(config: Config, base: Base, mesh: Mesh) -> PackedModel:
+    """Structure, then each technique in turn, then the weights straight into their shards."""
+    attend = ulysses(varlen_attention, mesh.sp_group)
+    model = build_model(base.folder, attend, trust_remote_code=config.model.trust_remote_code)
+    check_heads(model.hf.config.get_text_config().num_attention_heads, mesh.sp)
+    if config.model.use_liger:
+        _use_liger(model, mesh)
+    if config.model.enable_gradient_checkpointing:
+        recompute_layers(model.layers)
+    memory = config.model.fsdp_config
+    shard_model(
+        model,
+        mesh,
+        layers=model.layers,
+        compute_dtype=DTYPES[memory.model_dtype],
+        param_offload=memory.param_offload or memory.cpu_offload,
+    )
+    load_weights(model, base.folder, mesh.device, trust_remote_code=config.model.trust_remote_code)
+    return model
+
+
+def open_loader(
+    config: Config, examples: TokenSet, base: Base, mesh: Mesh, flops: Flops, *, training: bool = True
+) -> Loader:
+    d, padded = config.data, not config.use_remove_padding
+    return Loader(
+        examples,
+        batch_size=d.train_batch_size,
+        max_tokens=d.micro_batch_size * d.max_length,
+        max_rows=d.micro_batch_size if padded else None,
+        ranks=mesh.dp,
+        rank=mesh.dp_rank,
+        multiple=mesh.sp,
+        seed=config.trainer.seed,
+        shuffle=d.shuffle and training,
+        padded=padded,
+        pad_id=getattr(base.tokenizer, "pad_token_id", None) or 0,
+        quadratic=flops.quadratic,
+        place=lambda batch: take_shard(batch.to(mesh.device), mesh),
+    )
+
+
+def open_plan(config: Config, loader: Loader, data: Data, mesh: Mesh) -> Plan:
+    d, o, t = config.data, config.optim, config.trainer
+    return make_plan(
+        batch_size=d.train_batch_size,
+        micro_batch_size=d.micro_batch_size,
+        max_length=d.max_length,
+        total_epochs=t.total_epochs,
+        total_training_steps=t.total_training_steps,
+        warmup_steps=o.warmup_steps,
+        warmup_ratio=o.warmup_steps_ratio,
+        mesh=mesh,
+        loader=loader,
+        val=data.val,
+    )
+
+
+def open_run(
+    config: Config, mesh: Mesh, base: Base, data: Data, model: PackedModel, objective: Objective, loader: Loader, plan: Plan,
+    watch: Sequence[Tracker] = (),
+) -> Run:  # fmt: skip
+    """Optimizer, schedule, checkpoints, meters; when an earlier run left a checkpoint, its state; then the trackers, those of
+    the config and those that `watch`."""
+    offload = config.model.fsdp_config.optimizer_offload or config.model.fsdp_config.cpu_offload
+    optimizer = make_optimizer(model, config.optim, offload=offload)
+    flops = Flops.of(model)
+    peak = _peak_of_rank(mesh, DTYPES[config.model.fsdp_config.model_dtype])
+    run = Run(
+        config=config,
+        plan=plan,
+        mesh=mesh,
+        model=model,
+        objective=objective,
+        optimizer=optimizer,
+        rate=make_rate(config.optim, warmup_steps=plan.warmup_steps, total_steps=plan.total_steps),
+        loader=loader,
+        val_loader=None if data.val is None else open_loader(config, data.val, base, mesh, flops, training=False),
+        checkpoints=Checkpoints(
+            Path(config.trainer.default_local_dir),
+            keep=config.trainer.max_ckpt_to_keep,
+            mesh=mesh,
+            asynchronous=config.trainer.async_save,
+        ),
+        meter=Meter(mesh, flops, peak),
+        val_meter=Meter(mesh, flops, peak),
+        export=partial(_export, config=config, base=base, model=model),
+    )
+    resumed = run.progress.step if resume(run) else None
+    run.tracker = Trackers([_trackers(config, mesh, plan, resumed), *watch])
+    if mesh.is_main:
+        save_resolved(config, run.checkpoints.folder / "config.yaml")
+    return run
+
+
+def resume(run: Run) -> bool:
+    """Take up the latest good checkpoint, or the one named, as trainer.resume_mode says. True if there was one."""
+    mode, path = run.config.trainer.resume_mode, run.config.trainer.resume_from_path
+    if mode == "disable":
+        return False
+    state = run.checkpoints.load(run.model, run.optimizer, path if mode == "resume_path" else "auto")
+    if state is None:
+        return False
+    run.progress = Progress(**state["progress"])
+    return True
+
+
+def _trackers(config: Config, mesh: Mesh, plan: Plan, resumed_step: int | None) -> Tracker:
+    t = config.trainer
+    return start_trackers(
+        t.logger, t.default_local_dir, t.project_name, t.experiment_name, config_dict(config), mesh.is_main, plan.total_steps,
+        resumed_step=resumed_step,
+    )  # fmt: skip
+
+
+def _export(folder: Path, config: Config, base: Base, model: PackedModel) -> None:
+    """What makes a folder of weights a model that anyone can load, and where it came from."""
+    model.hf.config.save_pretrained(folder)
+    if model.hf.generation_config is not None:
+        model.hf.generation_config.save_pretrained(folder)
+    base.tokenizer.save_pretrained(folder)  # type: ignore[attr-defined]
+    origin = {"base": str(base.folder.resolve()), "recipe": config.trainer.experiment_name}
+    (folder / "cookbook.json").write_text(json.dumps(origin, indent=2) + "\n")
+
+
+def _use_liger(model: PackedModel, mesh: Mesh) -> None:
+    if mesh.device.type != "cuda":
+        raise CookbookError(
+            "model.use_liger=true needs CUDA: its kernels are Triton's. Set it to false on this machine."
+        )
+    try:
+        from liger_kernel.transformers import _apply_liger_kernel_to_instance
+    except ImportError as error:
+        raise CookbookError("model.use_liger=true needs the package liger-kernel: pip install liger-kernel.") from error
+    _apply_liger_kernel_to_instance(model=model.hf, cross_entropy=False, fused_linear_cross_entropy=False)
+
+
+def _peak_of_rank(mesh: Mesh, dtype: torch.dtype) -> float:
+    """Flop/s that one rank can have. Ranks that share a CPU measure while the others do, so each finds its share."""
+    mesh.barrier()
+    return peak_flops(mesh.device, dtype)

@@ -1,0 +1,83 @@
+"""The arithmetic of a run, and the sentences for what does not fit."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cookbook_lib.config import CookbookError
+from cookbook_lib.data.loader import Loader
+from cookbook_lib.data.masking import Example
+from cookbook_lib.training.plan import Plan, make_plan
+
+
+class Rows:
+    """n rows of 10 .. 29 tokens."""
+
+    def __init__(self, n: int) -> None:
+        self.lengths = np.array([10 + i % 20 for i in range(n)])
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, i: int) -> Example:
+        return Example(np.zeros(self.lengths[i], np.int32), np.ones(self.lengths[i], np.float32))
+
+
+@dataclass
+class World:
+    dp: int = 1
+    sp: int = 1
+
+    @property
+    def world_size(self) -> int:
+        return self.dp * self.sp
+
+
+def plan(rows: int = 50, batch: int = 8, dp: int = 1, micro: int = 4, padded: bool = False, **changes: Any) -> Plan:
+    loader = Loader(
+        Rows(rows), batch_size=batch, max_tokens=micro * 32, max_rows=micro if padded else None, ranks=dp, padded=padded
+    )
+    values: dict[str, Any] = {
+        "batch_size": batch, "micro_batch_size": micro, "max_length": 32, "total_epochs": 2, "total_training_steps": None,
+        "warmup_steps": None, "warmup_ratio": 0.1, "mesh": World(dp), "loader": loader, "val": None,
+    }  # fmt: skip
+    return make_plan(**(values | changes))
+
+
+def test_no_row_is_dropped_at_the_end_of_an_epoch() -> None:
+    made = plan(rows=50, batch=8)
+    assert made.steps_per_epoch == 7
+    assert made.total_steps == 14
+    assert any("no row is dropped" in note for note in made.notes)
+
+
+def test_steps_given_win_over_epochs_and_warmup_steps_over_the_ratio() -> None:
+    made = plan(total_training_steps=40, warmup_steps=3)
+    assert (made.total_steps, made.warmup_steps) == (40, 3)
+    assert plan(total_training_steps=40).warmup_steps == 4
+
+
+def test_packed_steps_are_full_and_padded_ones_are_not() -> None:
+    assert plan().filled == 1.0
+    assert plan(padded=True).filled < 1.0
+
+
+def test_fewer_conversations_than_ranks_is_explained() -> None:
+    with pytest.raises(CookbookError, match=r"train_batch_size=2 .* 4 data-parallel ranks .* at least 4"):
+        plan(batch=2, dp=4)
+    with pytest.raises(CookbookError, match=r"hold 3 usable conversations for 4"):
+        plan(rows=3, batch=8, dp=4)
+
+
+def test_the_padded_form_names_the_nearest_sizes_that_divide() -> None:
+    with pytest.raises(CookbookError, match=r"20 is not a multiple .* = 8.* 16, 24"):
+        plan(batch=20, dp=2, padded=True)
+    assert plan(batch=20, dp=2).total_steps > 0  # packed, any size works
+
+
+def test_the_table_has_a_row_for_every_number() -> None:
+    names = [name for name, _ in plan().rows_of_table()]
+    assert "steps per epoch" in names
+    assert "imbalance" in names
