@@ -10,7 +10,7 @@ styles are inline because notebook viewers drop `<style>` elements from pages th
 
 BLUE, AMBER, GREEN, RED, VIOLET, TEAL = "#3f6fb0", "#d98a2b", "#3f9a6c", "#c9534f", "#7f6cb5", "#3b9aa5"
 INK, GREY, RULE, PAPER = "#2c3542", "#8a94a3", "#e4e8ee", "#ffffff"
-SERIES = (BLUE, AMBER, TEAL, VIOLET, GREEN, RED)
+MID_BLUE, LIGHT_BLUE = "#7ba1d0", "#b3cbe6"  # the same blue, for neighbours and for what is not the point
 TONES = {"good": GREEN, "bad": RED, "note": AMBER, "key": BLUE}
 
 SANS = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MimeBundle = tuple[dict[str, str], dict[str, Any]]  # data and metadata, each by MIME type
-DPI = 144  # twice what a page shows (72 per inch), so that type is sharp on dense screens
+DPI = 144  # half as dense again as the page it is shown on (96), so that type is sharp
 
 
 class View(Protocol):
