@@ -41,6 +41,7 @@ launch() {
   look_at_machine
   choose_smoke
   prepare_values
+  [ "$NODE_RANK" != 0 ] || check_files
   banner
   [ -z "$dry_run" ] || exit 0
   [ "$NODE_RANK" != 0 ] || prepare_embedded_data
@@ -135,6 +136,15 @@ prepare_values() {
   { read -r model && read -r train_files && read -r val_files && read -r save_path; } <<<"$lines"
   parameters=$(show --parameters) || exit 2
   unset MODEL_PATH TRAIN_FILE VAL_FILE TOTAL_BATCH_SIZE MICRO_BATCH_SIZE SP_SIZE TOTAL_EPOCHS MAX_LENGTH SAVE_PATH PROJECT_NAME EXPERIMENT_NAME
+}
+
+# Node 0 alone: the others may see the files only once it has prepared them.
+check_files() {
+  local file
+  for file in "$train_files" "$val_files"; do
+    [[ $file != "["* && $file != None ]] && ! [ -e "$file" ] && ! needs_embedded_data || continue
+    fail "$file does not exist; prepare data (python scripts/prepare_sft_data.py --source sharegpt --output ${file%/*}), or name it: TRAIN_FILE=... VAL_FILE=... (null = no validation)"
+  done
 }
 
 banner() {

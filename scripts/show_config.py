@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parameters(recipe: str, overlays: list[str], overrides: list[str]) -> dict[str, object]:
-    """What a launcher hands to the notebook: the recipe, and its environment as parameters (every rank gets the same)."""
+    """What a launcher hands to the notebook: its environment as parameters, so that every rank gets the same."""
     machine = {name.lower(): os.environ[name] for name in LAUNCHER if os.environ.get(name)}
     return {"recipe": recipe, "overlays": overlays, "overrides": overrides, **machine}
 
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("recipe", help="a folder under cookbook/, or a path to such a folder or YAML file")
     made.add_argument("override", nargs="*", default=[], help="dotted, key=value")
-    made.add_argument("--overlay", action="append", default=[], help="a YAML file laid over the recipe, by path or name")
+    made.add_argument("--overlay", action="append", default=[], help="YAML laid over the recipe, by path or name")
     made.add_argument("--all", action="store_true", help="show values that nobody set, too")
     made.add_argument("--value", action="append", default=[], metavar="KEY", help="print this key's value only")
     made.add_argument("--parameters", action="store_true", help="print the notebook's parameters as JSON")

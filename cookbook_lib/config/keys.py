@@ -36,6 +36,22 @@ ALIASES = {
     "optim.lr_warmup_steps": "optim.warmup_steps",
 }
 
+# What other trainers call a key of ours: not accepted, but understood well enough to answer.
+ELSEWHERE = {
+    "learning_rate": "optim.lr",
+    "output_dir": "trainer.default_local_dir",
+    "model_name_or_path": "model.partial_pretrain",
+    "num_train_epochs": "trainer.total_epochs",
+    "max_steps": "trainer.total_training_steps",
+    "max_seq_length": "data.max_length",
+    "max_grad_norm": "optim.clip_grad",
+    "warmup_ratio": "optim.warmup_steps_ratio",
+    "per_device_train_batch_size": "data.micro_batch_size",
+    "gradient_checkpointing": "model.enable_gradient_checkpointing",
+    "sequence_parallel_size": "ulysses_sequence_parallel_size",
+    "packing": "use_remove_padding",
+}
+
 # Other spellings of values, with what is said about them where the value's origin is shown.
 SYNONYMS = {
     ("model.strategy", "fsdp"): ("fsdp2", "fsdp, FSDP1, is being retired by torch and means fsdp2 here"),
@@ -130,9 +146,11 @@ def explain_unknown(name: str) -> str:
 
 
 def nearest(name: str) -> str | None:
-    """The key that was probably meant: same last part in another section, else the closest spelling of the whole."""
+    """The key that was probably meant: its name elsewhere, in another section, or the closest spelling."""
     keys = [*catalogue(), *ALIASES]
     last = name.lstrip("+~").rsplit(".", 1)[-1]
+    if last in ELSEWHERE:
+        return ELSEWHERE[last]
     same = [key for key in keys if key.rsplit(".", 1)[-1] == last]
     spelled = difflib.get_close_matches(name, same or keys, n=1, cutoff=0.0 if same else 0.75)
     if spelled:

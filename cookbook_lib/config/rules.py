@@ -7,6 +7,7 @@ divide) is asked where that is known: `parallel/mesh.py` and `training/plan.py`.
 
 import importlib.util
 import operator
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -51,7 +52,7 @@ RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 def check(config: Config) -> Iterator[tuple[str, str]]:
     """Every broken rule as (key, what is wrong with it)."""
-    for rule in (_ranges, _lora, _liger, _offload, _multiturn, _schedule, _resume, _validation, _hdfs):
+    for rule in (_ranges, _model_folder, _lora, _liger, _offload, _multiturn, _schedule, _resume, _validation, _hdfs):
         yield from rule(config)
 
 
@@ -69,6 +70,12 @@ def _ranges(config: Config) -> Iterator[tuple[str, str]]:
     for key, (allowed, holds) in RANGES.items():
         if not holds(value := value_of(config, key)):
             yield key, f"is {value!r}, but must be {allowed}"
+
+
+def _model_folder(config: Config) -> Iterator[tuple[str, str]]:
+    model = config.model.partial_pretrain
+    if os.path.isabs(model) and not os.path.isdir(model):
+        yield "model.partial_pretrain", f"is {model}, which is no folder; name one, a hub name, or tiny"
 
 
 def _lora(config: Config) -> Iterator[tuple[str, str]]:

@@ -104,7 +104,8 @@ class DataConfig:
     num_workers: int = 0
     """Processes that tokenize; 0 = one per core."""
     cache_dir: str | None = None
-    """Folder that keeps tokenized data between runs; null = `cookbook` in the user's cache folder."""
+    """Folder that keeps tokenized data between runs; null = tokens/ in $COOKBOOK_CACHE, by default
+    ~/.cache/reward-model-cookbook."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,39 @@
+"""What every test may rely on: no launcher variables from outside, one thread of arithmetic, real data by name."""
+
+import os
+from pathlib import Path
+
+# Before torch is imported anywhere: two workers on two cores, and ranks spawned by tests, each with one thread.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("SWANLAB_MODE", "disabled")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import pytest
+
+from cookbook_lib.config.layers import HOME, LAUNCHER
+
+MACHINE = ("N_GPUS_PER_NODE", "NNODES", "NODE_RANK", "WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell that exported MODEL_PATH or a scheduler's RANK must not decide a test."""
+    for name in (*LAUNCHER, *MACHINE, "COOKBOOK_AUTHKEY", "COOKBOOK_NPROC"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def home() -> Path:
+    """The project's root."""
+    return HOME
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data files, named by COOKBOOK_REAL_DATA; the test skips where there is none."""
+    folder = os.environ.get("COOKBOOK_REAL_DATA")
+    if not folder:
+        pytest.skip("COOKBOOK_REAL_DATA names no folder of real data files")
+    return Path(folder)
