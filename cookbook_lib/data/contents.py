@@ -56,7 +56,11 @@ def by_search(chat: Chat) -> Texts:
     for m, text in texts_of(chat).items():
         first = 0 if chat.messages[m]["role"] == "system" else position
         start, written = next(
-            ((chat.text.find(form, first), form) for form in (text, json.dumps(text)[1:-1]) if form in chat.text[first:]),
+            (
+                (chat.text.find(form, first), form)
+                for form in (text, json.dumps(text)[1:-1])
+                if form in chat.text[first:]
+            ),
             (-1, ""),
         )
         if start >= 0:
@@ -86,7 +90,9 @@ def _check_answer(chat: Chat, span: Span, contents: Texts) -> None:
         raise RowRefused("spans_disagree", found, "use another data.chat_template")
     for call in message.get("tool_calls") or ():
         if call["function"]["name"] not in text:
-            raise RowRefused("calls_lost", f"the chat template drops the calls of messages[{span.message}]", USE_ANOTHER)
+            raise RowRefused(
+                "calls_lost", f"the chat template drops the calls of messages[{span.message}]", USE_ANOTHER
+            )
     if span.message == len(chat.messages) - 1 and has_thinking(message) and _thoughts(message) not in text:
         raise RowRefused("thinking_lost", "the chat template drops the thinking of the last answer", USE_ANOTHER)
 

@@ -208,7 +208,9 @@ def message_weights(messages: tuple[dict, ...], train_on: TrainOn) -> tuple[floa
     if not answers and train_on != "all":
         raise RowRefused("no_answer", "there is no assistant message", "drop the row, or set data.train_on=all")
     if train_on == "last_assistant":
-        weights = tuple(_own_weight(message, m == answers[-1]) * (m == answers[-1]) for m, message in enumerate(messages))
+        weights = tuple(
+            _own_weight(message, m == answers[-1]) * (m == answers[-1]) for m, message in enumerate(messages)
+        )
     else:
         weights = tuple(_own_weight(message, train_on == "all" or m in answers) for m, message in enumerate(messages))
     if not any(weights):
@@ -227,7 +229,11 @@ def _own_weight(message: dict, default: bool) -> float:
 
 
 def _example(
-    messages: tuple[dict, ...], tokens: TextTokens, slices: tuple[slice, ...], weights: tuple[float, ...], train_on: TrainOn
+    messages: tuple[dict, ...],
+    tokens: TextTokens,
+    slices: tuple[slice, ...],
+    weights: tuple[float, ...],
+    train_on: TrainOn,
 ) -> Example:
     learned = np.full(len(tokens.ids), float(train_on == "all"), dtype=np.float32)
     roles = np.zeros(len(tokens.ids), dtype=np.uint8)
@@ -251,5 +257,7 @@ def _too_long(measured: Measured, max_length: int, truncation: Truncation) -> Ro
         return RowRefused("too_long", f"{found} and truncation is error", "raise data.max_length, or allow truncation")
     if truncation == "right":
         first = next(end for end, weight in zip(measured.ends, measured.weights) if weight)
-        return RowRefused("answer_cut", f"{found}, and its first learned answer ends at {first}", "raise data.max_length")
+        return RowRefused(
+            "answer_cut", f"{found}, and its first learned answer ends at {first}", "raise data.max_length"
+        )
     return RowRefused("too_long", f"{found}, and its last turn alone does not fit", "raise data.max_length")

@@ -1,13 +1,13 @@
 r"""What a chat template writes around an answer, found by rendering two tiny conversations.
 
-    <|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\nA<|im_end|>\n
-                      \_ closing __/\_ header ___________/\_ lead ____________/ \_ stop __/
+<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\nA<|im_end|>\n
+                  \_ closing __/\_ header ___________/\_ lead ____________/ \_ stop __/
 
-    closing  what ends a question (for Mistral, [/INST], and there is no header)
-    header   what opens every answer in the history
-    prompt   what generation starts from: the header, and for models that always think, "<think>\n" as well
-    lead     what the template itself puts between the header and an answer (a space, an empty thinking block)
-    stop     the control token that ends an answer, at which generation stops: it has to be learned
+closing  what ends a question (for Mistral, [/INST], and there is no header)
+header   what opens every answer in the history
+prompt   what generation starts from: the header, and for models that always think, "<think>\n" as well
+lead     what the template itself puts between the header and an answer (a space, an empty thinking block)
+stop     the control token that ends an answer, at which generation stops: it has to be learned
 """
 
 import re
@@ -80,7 +80,9 @@ def _stop(after: str, control: tuple[str, ...]) -> str:
     found = max((token for token in control if rest.startswith(token)), key=len, default=None)
     if found is None:
         fix = "add the end-of-turn token to the template (and as a special token to the tokenizer)"
-        raise RowRefused("no_end_of_turn", f"after an answer the template writes {after!r}, not a token to stop at", fix)
+        raise RowRefused(
+            "no_end_of_turn", f"after an answer the template writes {after!r}, not a token to stop at", fix
+        )
     return found
 
 
