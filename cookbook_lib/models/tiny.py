@@ -35,7 +35,7 @@ def build_tiny(folder: Path, texts: Iterable[str], chat_template: str, *, seed: 
         tokenizer = train_tokenizer(texts, chat_template, shape.pop("vocab_size", 2048))
         tokenizer.save_pretrained(scratch)
         with quiet():
-        random_model(tokenizer, seed, **shape).save_pretrained(scratch)
+            random_model(tokenizer, seed, **shape).save_pretrained(scratch)
         os.replace(scratch, folder)
     except OSError:
         if not (folder / "config.json").is_file():
@@ -64,11 +64,18 @@ def train_tokenizer(texts: Iterable[str], chat_template: str, vocab_size: int) -
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
     bpe.decoder = decoders.ByteLevel()  # type: ignore[assignment]
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=vocab_size,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     bpe.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
-        tokenizer_object=bpe, eos_token=END_OF_TURN, pad_token=END_OF_TEXT, chat_template=chat_template, model_max_length=32768
+        tokenizer_object=bpe,
+        eos_token=END_OF_TURN,
+        pad_token=END_OF_TEXT,
+        chat_template=chat_template,
+        model_max_length=32768,
     )
 
 
