@@ -1,6 +1,7 @@
 """The loader: a step's rows depend on the seed and the step alone, and every row is met once an epoch."""
 
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -40,17 +41,19 @@ def test_an_epoch_meets_every_row_once_the_short_last_step_included():
     assert one.steps_per_epoch == 7
     steps = [rows_of(one.step(s)) for s in range(7)]
     assert [len(step) for step in steps] == [8] * 6 + [2]
-    assert sorted(sum(steps, [])) == list(range(50))
+    assert sorted(chain(*steps)) == list(range(50))
     assert sorted(rows_of(one.epoch())) == list(range(50))
 
 
-@pytest.mark.parametrize("layout", [{"max_tokens": 64}, {"max_rows": 1}, {"quadratic": 0.1}, {"multiple": 4}, {"padded": True}, {"ranks": 3}])
+@pytest.mark.parametrize(
+    "layout", [{"max_tokens": 64}, {"max_rows": 1}, {"quadratic": 0.1}, {"multiple": 4}, {"padded": True}, {"ranks": 3}]
+)
 def test_the_layout_never_changes_what_a_step_holds(layout):
     plain = loader()
     for step in (0, 3, 6, 9):
         ranks = layout.get("ranks", 1)
         batches = [loader(**layout, rank=rank).step(step) for rank in range(ranks)]
-        assert sorted(rows_of(sum(batches, []))) == sorted(plain.rows(step).tolist())
+        assert sorted(rows_of(chain(*batches))) == sorted(plain.rows(step).tolist())
         assert len({len(b) for b in batches}) == 1
 
 
@@ -62,7 +65,9 @@ def test_a_step_can_be_asked_for_in_any_order():
 
 def test_epochs_and_seeds_differ_and_repeat():
     orders = {
-        (seed, epoch): tuple(r for s in range(7) for r in loader(seed=seed).rows(epoch * 7 + s)) for seed in (1, 2) for epoch in (0, 1)
+        (seed, epoch): tuple(r for s in range(7) for r in loader(seed=seed).rows(epoch * 7 + s))
+        for seed in (1, 2)
+        for epoch in (0, 1)
     }
     assert len(set(orders.values())) == 4
     assert all(sorted(order) == list(range(50)) for order in orders.values())
@@ -85,7 +90,9 @@ def test_batches_hold_the_rows_they_name(padded):
 
 @pytest.mark.parametrize("padded", [False, True])
 def test_positions_are_what_a_forward_computes(padded):
-    one = loader(padded=padded, multiple=8, batch_size=3, ranks=4)  # fewer rows than ranks: one of them computes nothing real
+    one = loader(
+        padded=padded, multiple=8, batch_size=3, ranks=4
+    )  # fewer rows than ranks: one of them computes nothing real
     for batch in one.step(0) + loader(padded=padded, multiple=8, batch_size=3, ranks=4, rank=3).step(0):
         assert one.positions(list(batch.lengths)) == batch.input_ids.numel()
 

@@ -1,4 +1,4 @@
-"""Packing: no token lost, none learned twice, none across a boundary; and a division of work that is complete and even."""
+"""Packing: no token lost, none learned twice, none across a boundary; and work divided completely and evenly."""
 
 import numpy as np
 import pytest
@@ -164,5 +164,7 @@ def test_the_square_counts():
 
 
 def test_too_long_for_any_forward():
-    with pytest.raises(CookbookError, match=r"101 tokens does not fit into one forward of 100 tokens \(data.micro_batch_size"):
+    with pytest.raises(
+        CookbookError, match=r"101 tokens does not fit into one forward of 100 tokens \(data.micro_batch_size"
+    ):
         balance([3, 101], 2, max_tokens=100)

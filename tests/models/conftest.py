@@ -11,7 +11,12 @@ from cookbook_lib.models.heads import PackedModel
 from cookbook_lib.models.loading import build_model, load_tokenizer, load_weights
 from cookbook_lib.models.tiny import build_tiny
 
-TEXTS = ["What is the colour of the box?", "The box is teal.", "user assistant system", "Hello, how are you? Fine, thank you."] * 5
+TEXTS = [
+    "What is the colour of the box?",
+    "The box is teal.",
+    "user assistant system",
+    "Hello, how are you? Fine, thank you.",
+] * 5
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,9 @@ from cookbook_lib.models.attention import Segments, _from_transformers, varlen_a
 CPU = torch.device("cpu")
 
 
-def inputs(total: int, heads: int = 4, kv_heads: int = 2, head_dim: int = 8, rows: int = 1, seed: int = 0) -> list[torch.Tensor]:
+def inputs(
+    total: int, heads: int = 4, kv_heads: int = 2, head_dim: int = 8, rows: int = 1, seed: int = 0
+) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return [
         torch.randn(rows, n, total, head_dim, generator=generator, dtype=torch.float64, requires_grad=True)
@@ -20,11 +22,11 @@ def inputs(total: int, heads: int = 4, kv_heads: int = 2, head_dim: int = 8, row
 
 
 def bounds(lengths: list[int]) -> tuple[int, ...]:
-    return tuple([0, *torch.tensor(lengths).cumsum(0).tolist()])
+    return (0, *torch.tensor(lengths).cumsum(0).tolist())
 
 
 def formula(q, k, v, lengths, scaling=None, window=None, softcap=None):
-    """softmax(cap(q k^T s) + mask) v over the whole row: a key is seen in the same document, not later, within the window."""
+    """softmax(cap(q k^T s) + mask) v over the whole row: seen are keys of the same document, not later, within."""
     document = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
     t = torch.arange(len(document))
     back = t[:, None] - t[None, :]
@@ -51,7 +53,9 @@ def test_output_and_gradients_equal_the_formula(kv_heads, scaling, window, softc
     expected = formula(*tensors, lengths, scaling, window, softcap)
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-6)
     probe = torch.randn_like(expected)
-    for mine, theirs in zip(torch.autograd.grad(ours, tensors, probe), torch.autograd.grad(expected, tensors, probe), strict=True):
+    for mine, theirs in zip(
+        torch.autograd.grad(ours, tensors, probe), torch.autograd.grad(expected, tensors, probe), strict=True
+    ):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
 
 

@@ -22,7 +22,7 @@ def plain_attention(q, k, v, *, segments, **_):
 def counted_step(model, supervised: int) -> int:
     total = sum(LENGTHS)
     positions = torch.cat([torch.arange(n) for n in LENGTHS])[None]
-    bounds = tuple([0, *torch.tensor(LENGTHS).cumsum(0).tolist()])
+    bounds = (0, *torch.tensor(LENGTHS).cumsum(0).tolist())
     with FlopCounterMode(display=False) as counter:
         logits = PackedModel(model.hf, plain_attention)(
             torch.arange(total)[None] % 100, positions, bounds, lambda hidden, weight: hidden[0, :supervised] @ weight.T

@@ -17,17 +17,26 @@ from transformers import (
 from cookbook_lib.models.attention import ATTENTION, varlen_attention
 from cookbook_lib.models.heads import PackedModel
 
-SHAPE = dict(
-    vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-    head_dim=8, max_position_embeddings=64, pad_token_id=0,
-)  # fmt: skip
+SHAPE = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 64,
+    "pad_token_id": 0,
+}
 FAMILIES = {
     "llama": (LlamaForCausalLM, LlamaConfig(**SHAPE)),
     "qwen2": (Qwen2ForCausalLM, Qwen2Config(**SHAPE)),
     "mistral, window": (MistralForCausalLM, MistralConfig(**SHAPE, sliding_window=4)),
     "gemma2, window and caps": (
         Gemma2ForCausalLM,
-        Gemma2Config(**SHAPE, sliding_window=4, attn_logit_softcapping=5.0, final_logit_softcapping=3.0, query_pre_attn_scalar=3),
+        Gemma2Config(
+            **SHAPE, sliding_window=4, attn_logit_softcapping=5.0, final_logit_softcapping=3.0, query_pre_attn_scalar=3
+        ),
     ),
 }
 DOCUMENTS = [[5, 9, 2, 41, 7, 7, 30], [11], [60, 3, 3, 12, 50]]
@@ -36,7 +45,11 @@ DOCUMENTS = [[5, 9, 2, 41, 7, 7, 30], [11], [60, 3, 3, 12, 50]]
 def packed(documents: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor, tuple[int, ...]]:
     lengths = torch.tensor([0] + [len(d) for d in documents])
     positions = torch.cat([torch.arange(len(d)) for d in documents])
-    return torch.tensor(sum(documents, []))[None], positions[None], tuple(lengths.cumsum(0).tolist())
+    return (
+        torch.tensor([token for d in documents for token in d])[None],
+        positions[None],
+        tuple(lengths.cumsum(0).tolist()),
+    )
 
 
 def grads(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -59,7 +72,9 @@ def test_packed_logits_and_gradients_equal_each_document_alone(family):
     (together * probe).sum().backward()
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
     for name, grad in grads(reference).items():
-        torch.testing.assert_close(grad, expected[name], rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            grad, expected[name], rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 def test_read_gets_the_hidden_states_and_the_output_embedding(packed_model):

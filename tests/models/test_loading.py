@@ -22,10 +22,17 @@ from cookbook_lib.models.attention import varlen_attention
 from cookbook_lib.models.loading import build_model, find_model, load_tokenizer, load_weights
 
 CPU = torch.device("cpu")
-SMALL = dict(
-    vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-    head_dim=8, max_position_embeddings=64, pad_token_id=0,
-)  # fmt: skip
+SMALL = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 64,
+    "pad_token_id": 0,
+}
 
 
 def loaded(folder):
@@ -48,7 +55,10 @@ def test_weights_buffers_and_ties_equal_from_pretrained(tiny_folder, caplog):
         ours = loaded(tiny_folder).hf
     assert not caplog.records, "a tied model must be read straight from its file"
     plain = AutoModelForCausalLM.from_pretrained(tiny_folder, dtype=torch.float32)
-    for mine, theirs in ((ours.state_dict(), plain.state_dict()), (dict(ours.named_buffers()), dict(plain.named_buffers()))):
+    for mine, theirs in (
+        (ours.state_dict(), plain.state_dict()),
+        (dict(ours.named_buffers()), dict(plain.named_buffers())),
+    ):
         assert mine.keys() == theirs.keys()
         for name in theirs:
             assert torch.equal(mine[name], theirs[name]), name
@@ -66,8 +76,9 @@ def test_bf16_files_in_several_parts_become_fp32_masters(tmp_path):
 
 def test_buffers_that_files_hold_are_read_too(tmp_path):
     """Gemma 4 scales its layers by a buffer: left at its first value, the model would be another and say nothing."""
-    shape = dict(global_head_dim=8, vocab_size_per_layer_input=64, hidden_size_per_layer_input=0, num_kv_shared_layers=0)
-    plain = Gemma4ForCausalLM(Gemma4TextConfig(**SMALL, **shape, layer_types=["sliding_attention", "full_attention"]))
+    shape = SMALL | {"global_head_dim": 8, "hidden_size_per_layer_input": 0, "num_kv_shared_layers": 0}
+    kinds = ["sliding_attention", "full_attention"]
+    plain = Gemma4ForCausalLM(Gemma4TextConfig(**shape, vocab_size_per_layer_input=64, layer_types=kinds))
     plain.model.layers[1].layer_scalar.fill_(0.25)
     plain.save_pretrained(tmp_path)
     assert loaded(tmp_path).hf.model.layers[1].layer_scalar.item() == 0.25
@@ -75,11 +86,16 @@ def test_buffers_that_files_hold_are_read_too(tmp_path):
 
 def test_a_mixture_of_experts_is_read_by_the_second_road(tmp_path, caplog):
     """Files hold one tensor per expert, the module one for all."""
-    config = DeepseekV3Config(
-        vocab_size=64, hidden_size=32, intermediate_size=48, moe_intermediate_size=16, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=4, n_routed_experts=4, num_experts_per_tok=2, n_group=1, topk_group=1, first_k_dense_replace=1,
-        q_lora_rank=8, kv_lora_rank=8, qk_rope_head_dim=8, qk_nope_head_dim=8, v_head_dim=8, pad_token_id=0,
-    )  # fmt: skip
+    ranks = {"q_lora_rank": 8, "kv_lora_rank": 8, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8}
+    experts = {
+        "n_routed_experts": 4,
+        "num_experts_per_tok": 2,
+        "n_group": 1,
+        "topk_group": 1,
+        "first_k_dense_replace": 1,
+    }
+    shape = {key: value for key, value in SMALL.items() if key != "head_dim"} | {"num_key_value_heads": 4}
+    config = DeepseekV3Config(**shape, **ranks, **experts, moe_intermediate_size=16)
     plain = DeepseekV3ForCausalLM(config)
     plain.model.layers[1].mlp.gate.e_score_correction_bias.fill_(0.25)
     plain.save_pretrained(tmp_path)

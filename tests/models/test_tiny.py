@@ -18,7 +18,9 @@ def test_plain_transformers_loads_and_generates(tiny_folder):
     assert tokenizer.eos_token == END_OF_TURN
     assert tokenizer.pad_token == END_OF_TEXT != tokenizer.eos_token
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id
-    ids = tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], add_generation_prompt=True, return_tensors="pt")
+    ids = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Hi"}], add_generation_prompt=True, return_tensors="pt"
+    )
     assert model.generate(**ids, max_new_tokens=3, do_sample=False).shape[1] <= ids["input_ids"].shape[1] + 3
     assert model.config.vocab_size % 64 == 0
     assert model.config.vocab_size >= len(tokenizer)

@@ -1,4 +1,4 @@
-"""The per-token loss against cross-entropy over whole logits, and its promises: no logits kept, nothing computed in vain."""
+"""The per-token loss against cross-entropy over whole logits, and its promises: no logits, no work in vain."""
 
 import pytest
 import torch
@@ -54,7 +54,7 @@ def test_nothing_supervised_is_zero_with_zero_gradients():
 
 
 def test_bf16_is_near_and_not_bent():
-    """A gradient's scale must not be rounded to bf16 before it is used: 1/777 is 0.18 % off there, always the same way."""
+    """A gradient's scale must not be rounded to bf16 before it is used: 1/777 is 0.18 % off there, always one way."""
     exact, rounded = case(4, 400, 0.2), case(4, 400, 0.2, dtype=torch.bfloat16)
     expected, _ = summed_nll(*exact)
     total, _ = summed_nll(*rounded)
