@@ -10,7 +10,7 @@ Each returns a Picture: shown in a notebook, saved by `.save(path)`, and said in
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from cookbook_lib.display.style import AMBER, BLUE, GREY, INK, LIGHT_BLUE, RED
+from cookbook_lib.display.style import AMBER, BLUE, GREY, INK, LIGHT_BLUE, PAPER, RED
 from cookbook_lib.display.views import Picture
 
 if TYPE_CHECKING:
@@ -106,9 +106,9 @@ def label_rows(axes: "Axes", names: list[str]) -> None:
 def _draw_mark(axes: "Axes", x: float, label: str, colour: str, line: int) -> None:
     """A vertical line with its name on text line `line`, so that close neighbours do not collide."""
     axes.axvline(x, color=colour, linewidth=1, linestyle=(0, (3, 2)))
-    axes.text(
-        x, 0.99 - 0.1 * line, f" {label}", transform=axes.get_xaxis_transform(), va="top", color=colour, fontsize=7.5
-    )
+    paper = {"color": PAPER, "pad": 0.6}  # behind the words, so that no other line runs through them
+    place = axes.get_xaxis_transform()
+    axes.text(x, 0.99 - 0.1 * line, f" {label}", transform=place, va="top", color=colour, fontsize=7.5, bbox=paper)
 
 
 def _draw_empty(axes: "Axes", title: str) -> None:

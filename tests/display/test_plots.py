@@ -1,5 +1,6 @@
 """Pictures: they draw without a warning at every size, and their words carry the numbers."""
 
+import numpy as np
 import pytest
 
 from cookbook_lib.display import bars, length_histogram, packing_picture, schedule
@@ -43,6 +44,12 @@ def test_packed_forwards_are_all_real():
     assert packing_picture(FORWARDS).text == (
         "One optimizer step: 4 forwards, 6 documents, 100.0% of 1,400 computed tokens are real"
     )
+
+
+def test_lengths_may_come_from_numpy():
+    lengths = np.array([3, 4, 5])
+    assert packing_picture([(0, 0, lengths)], padded=True).text.endswith("80.0% of 15 computed tokens are real")
+    assert length_histogram(lengths).text.startswith("Tokens per conversation: 3 conversations, 50th 4")
 
 
 def test_padding_is_counted_per_forward():
