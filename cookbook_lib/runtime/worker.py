@@ -70,10 +70,10 @@ def _store() -> Any:
     """The store that torchrun's agent of node 0 keeps, under a prefix of our own."""
     import torch.distributed as dist
 
-    store = dist.TCPStore(
+    store = dist.TCPStore(  # type: ignore[attr-defined]
         os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False, timeout=_STORE_TIMEOUT
     )
-    return dist.PrefixStore(_STORE_PREFIX, store)
+    return dist.PrefixStore(_STORE_PREFIX, store)  # type: ignore[attr-defined]
 
 
 def _end(number: int, kernel: Any, settings: Settings) -> None:
