@@ -19,8 +19,8 @@ from cookbook_lib.data.packing import Batch, balance, pack, pad
 class Examples(Protocol):
     """Tokenised rows (data.tokenized.TokenSet)."""
 
-    lengths: np.ndarray
-
+    @property
+    def lengths(self) -> np.ndarray: ...
     def __len__(self) -> int: ...
     def __getitem__(self, i: int) -> Example: ...
 
@@ -68,6 +68,15 @@ class Loader:
             lengths, self.ranks, max_tokens=self.max_tokens, max_rows=self.max_rows, quadratic=self.quadratic
         )
         return [[[int(rows[i]) for i in forward] for forward in rank] for rank in parts]
+
+    def forwards(self, step: int) -> list[tuple[int, int, list[int]]]:
+        """(rank, forward, tokens of each conversation) of the whole world's step, for a picture."""
+        lengths = self.examples.lengths
+        return [
+            (rank, number, [int(lengths[row]) for row in rows])
+            for rank, part in enumerate(self.layout(step))
+            for number, rows in enumerate(part)
+        ]
 
     def positions(self, lengths: list[int]) -> int:
         """Positions that a forward over documents of these lengths computes."""

@@ -77,11 +77,14 @@ def _flash(q, k, v, segments: Segments, scaling, sliding_window) -> torch.Tensor
 
     longest = max(segments.lengths)
     left = -1 if sliding_window is None else sliding_window - 1
-    rows = [x[0].transpose(0, 1).contiguous() for x in (q, k, v)]  # (T, heads, H)
+    packed_q, packed_k, packed_v = (x[0].transpose(0, 1).contiguous() for x in (q, k, v))  # (T, heads, H)
     bounds = segments.on_device
     assert bounds is not None
-    out = varlen_attn(*rows, bounds, bounds, longest, longest, scale=scaling, window_size=(left, 0), enable_gqa=True)
-    return out.transpose(0, 1).unsqueeze(0)  # type: ignore[union-attr]
+    out = varlen_attn(
+        packed_q, packed_k, packed_v, bounds, bounds, longest, longest, scale=scaling, window_size=(left, 0), enable_gqa=True
+    )  # fmt: skip
+    assert isinstance(out, torch.Tensor)
+    return out.transpose(0, 1).unsqueeze(0)
 
 
 def _dense(q, k, v, scaling, sliding_window, softcap) -> torch.Tensor:  # type: ignore[no-untyped-def]

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.models.attention import ATTENTION, Attend
@@ -55,10 +55,10 @@ def find_model(name: str) -> Path:
         ) from error
 
 
-def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerFast:
+def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     """The model's tokenizer."""
     try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)  # type: ignore[no-any-return]
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         raise CookbookError(
             f"{folder} holds no tokenizer that loads ({error}): save the tokenizer beside the model."
@@ -185,10 +185,11 @@ def _load_through_rank_0(model: PackedModel, folder: Path, missing: list[str], t
     absent: list[str] = []
     if first:
         options: Any = dict(dtype=torch.float32, trust_remote_code=trust_remote_code, output_loading_info=True)
-        whole, info = AutoModelForCausalLM.from_pretrained(folder, **options)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(folder, **options)
+        whole, info = loaded
         state, absent = whole.state_dict(), sorted(info["missing_keys"])
     if dist.is_initialized():
-        dist.broadcast_object_list(told := [absent])
+        dist.broadcast_object_list(told := [absent], device=torch.device("cpu"))
         (absent,) = told
     if absent:
         raise CookbookError(

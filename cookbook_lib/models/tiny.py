@@ -61,8 +61,8 @@ def quiet() -> Iterator[None]:
 def train_tokenizer(texts: Iterable[str], chat_template: str, vocab_size: int) -> PreTrainedTokenizerFast:
     """Byte-level BPE: any text encodes, and decodes to itself."""
     bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-    bpe.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=SPECIAL,

@@ -51,7 +51,7 @@ class _SummedNLL(torch.autograd.Function):
         return torch.dot(nll, weights), nll
 
     @staticmethod
-    def backward(ctx: Any, grad_total: torch.Tensor, _: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_total: torch.Tensor, _: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         grad_hidden, grad_weight = ctx.saved_tensors
         if grad_hidden is not None:
             grad_hidden = grad_hidden * grad_total  # not rounded to bf16 first: that would bend every gradient alike
@@ -82,7 +82,7 @@ def summed_nll(
         hidden, output_weight = hidden.detach(), output_weight.detach()
     rows = hidden.flatten(0, 1).index_select(0, valid)
     picked = labels.flatten().index_select(0, valid)
-    return _SummedNLL.apply(rows, output_weight, picked, weights.flatten().index_select(0, valid), softcap, chunk)  # type: ignore[no-any-return]
+    return _SummedNLL.apply(rows, output_weight, picked, weights.flatten().index_select(0, valid), softcap, chunk)
 
 
 def _project(h: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

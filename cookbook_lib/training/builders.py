@@ -12,13 +12,15 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.config.schema import Config
 from cookbook_lib.config.show import config_dict, save_resolved
 from cookbook_lib.data.loader import Loader
 from cookbook_lib.data.templates import use_template
-from cookbook_lib.data.tokenized import TokenSet, tokenize
+from cookbook_lib.data.token_set import TokenSet
+from cookbook_lib.data.tokenized import tokenize
 from cookbook_lib.models.attention import varlen_attention
 from cookbook_lib.models.flops import Flops, peak_flops
 from cookbook_lib.models.heads import PackedModel
@@ -35,8 +37,8 @@ from cookbook_lib.training.objectives.base import Objective
 from cookbook_lib.training.optim import make_optimizer, make_rate
 from cookbook_lib.training.plan import Plan, make_plan
 from cookbook_lib.training.run import Progress, Run
+from cookbook_lib.training.self_test import compute_dtype
 
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 log = logging.getLogger(__name__)
 
 
@@ -49,7 +51,7 @@ class Base:
     """The model to start from: its folder and its tokenizer."""
 
     folder: Path
-    tokenizer: object
+    tokenizer: PreTrainedTokenizerBase
 
 
 def open_base(config: Config, mesh: Mesh) -> Base:
@@ -80,8 +82,9 @@ def open_data(config: Config, base: Base, mesh: Mesh) -> Data:
         workers=d.num_workers,
     )
     train = mesh.first(lambda: work(d.train_files, limit=d.train_max_samples))
-    val = None if d.val_files is None else mesh.first(lambda: work(d.val_files, limit=d.val_max_samples))
-    return Data(train, val)
+    if (held_out := d.val_files) is None:
+        return Data(train, None)
+    return Data(train, mesh.first(lambda: work(held_out, limit=d.val_max_samples)))
 
 
 def open_model(config: Config, base: Base, mesh: Mesh) -> PackedModel:
@@ -98,7 +101,7 @@ def open_model(config: Config, base: Base, mesh: Mesh) -> PackedModel:
         model,
         mesh,
         layers=model.layers,
-        compute_dtype=DTYPES[memory.model_dtype],
+        compute_dtype=compute_dtype(config),
         param_offload=memory.param_offload or memory.cpu_offload,
     )
     load_weights(model, base.folder, mesh.device, trust_remote_code=config.model.trust_remote_code)
@@ -106,7 +109,7 @@ def open_model(config: Config, base: Base, mesh: Mesh) -> PackedModel:
 
 
 def open_loader(
-    config: Config, examples: TokenSet, base: Base, mesh: Mesh, flops: Flops, *, training: bool = True
+    config: Config, examples: TokenSet, base: Base, mesh: Mesh, model: PackedModel, *, training: bool = True
 ) -> Loader:
     d, padded = config.data, not config.use_remove_padding
     return Loader(
@@ -121,7 +124,7 @@ def open_loader(
         shuffle=d.shuffle and training,
         padded=padded,
         pad_id=getattr(base.tokenizer, "pad_token_id", None) or 0,
-        quadratic=flops.quadratic,
+        quadratic=Flops.of(model).quadratic,
         place=lambda batch: take_shard(batch.to(mesh.device), mesh),
     )
 
@@ -151,7 +154,7 @@ def open_run(
     offload = config.model.fsdp_config.optimizer_offload or config.model.fsdp_config.cpu_offload
     optimizer = make_optimizer(model, config.optim, offload=offload)
     flops = Flops.of(model)
-    peak = _peak_of_rank(mesh, DTYPES[config.model.fsdp_config.model_dtype])
+    peak = _peak_of_rank(mesh, compute_dtype(config))
     run = Run(
         config=config,
         plan=plan,
@@ -161,7 +164,7 @@ def open_run(
         optimizer=optimizer,
         rate=make_rate(config.optim, warmup_steps=plan.warmup_steps, total_steps=plan.total_steps),
         loader=loader,
-        val_loader=None if data.val is None else open_loader(config, data.val, base, mesh, flops, training=False),
+        val_loader=None if data.val is None else open_loader(config, data.val, base, mesh, model, training=False),
         checkpoints=Checkpoints(
             Path(config.trainer.default_local_dir),
             keep=config.trainer.max_ckpt_to_keep,
@@ -204,7 +207,7 @@ def _export(folder: Path, config: Config, base: Base, model: PackedModel) -> Non
     model.hf.config.save_pretrained(folder)
     if model.hf.generation_config is not None:
         model.hf.generation_config.save_pretrained(folder)
-    base.tokenizer.save_pretrained(folder)  # type: ignore[attr-defined]
+    base.tokenizer.save_pretrained(folder)
     origin = {"base": str(base.folder.resolve()), "recipe": config.trainer.experiment_name}
     (folder / "cookbook.json").write_text(json.dumps(origin, indent=2) + "\n")
 

@@ -1,0 +1,206 @@
+"""The same optimizer step on every layout, cut in every way: the loss and each gradient, against plain transformers.
+
+    layouts   1 process, FSDP x2, HSDP 2x2, Ulysses x2 and x4, dp2 x sp2
+    cuts      packed or padded, gradient checkpointing on or off, 1 or 3 micro-batches
+    truth     each conversation alone through the Hugging Face model, its own logits, F.cross_entropy, one mean; float64
+
+What is cut here is what `fit` runs: the same batches, model, loss, sharding and division. The micro-batches are as unequal
+as they come (the longest conversations in one, none at all in another), where an average of averages cannot hide.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch.distributed.tensor import DTensor
+from transformers import AutoModelForCausalLM
+
+from cookbook_lib.data.masking import Example
+from cookbook_lib.data.packing import Batch, pack, pad, shift
+from cookbook_lib.models.attention import varlen_attention
+from cookbook_lib.models.heads import PackedModel
+from cookbook_lib.models.loading import build_model, load_weights
+from cookbook_lib.parallel.fsdp import shard_model, synchronise_gradients
+from cookbook_lib.parallel.gradient_checkpointing import recompute_layers
+from cookbook_lib.parallel.mesh import Mesh, make_mesh
+from cookbook_lib.parallel.spawn import run_ranks
+from cookbook_lib.parallel.ulysses import take_shard, ulysses
+from cookbook_lib.training.objectives.sft import SFT
+
+Truth = tuple[float, dict[str, torch.Tensor]]  # loss per unit; gradients by name
+Divide = Callable[[Mesh, list[float]], list[float]]  # units of each micro-batch on this rank -> what each is divided by
+
+
+@dataclass(frozen=True)
+class Layout:
+    name: str
+    world: int
+    sp: int = 1
+    fsdp_size: int = -1
+
+
+@dataclass(frozen=True)
+class Cut:
+    packed: bool
+    recompute: bool
+    accumulation: int
+
+
+LAYOUTS = (
+    Layout("1 process", 1),
+    Layout("FSDP x2", 2),
+    Layout("Ulysses x2", 2, sp=2),
+    Layout("HSDP 2x2", 4, fsdp_size=2),
+    Layout("Ulysses x4", 4, sp=4),
+    Layout("dp2 x sp2", 4, sp=2),
+)
+CUTS = tuple(Cut(*cut) for cut in product((True, False), (True, False), (1, 3)))
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Relative differences to the truth of one layout under one cut."""
+
+    layout: Layout
+    cut: Cut
+    loss: float
+    gradient: float  # the worst parameter's |g - truth| / |truth|
+    parameter: str  # which one
+    seconds: float
+
+    def row(self) -> dict[str, Any]:
+        """For a table."""
+        return {
+            "layout": self.layout.name,
+            "rows": "packed" if self.cut.packed else "padded",
+            "gradient checkpointing": "on" if self.cut.recompute else "off",
+            "micro-batches": self.cut.accumulation,
+            "loss": self.loss,
+            "gradients": self.gradient,
+            "worst parameter": self.parameter,
+        }
+
+
+def parity_table(
+    folder: Path, layouts: Sequence[Layout] = LAYOUTS, cuts: Sequence[Cut] = CUTS, *, timeout: float = 600.0
+) -> list[Parity]:
+    """Measure every layout under every cut, fp32 on CPU ranks of this machine; each world is started once.
+
+    folder: a Hugging Face model, small. Returns one Parity for each pair, in the order given.
+    """
+    found: list[Parity] = []
+    for world in sorted({layout.world for layout in layouts}):
+        here = [layout for layout in layouts if layout.world == world]
+        found += run_ranks(measure_layouts, world, folder, here, cuts, timeout=timeout)[0]
+    return sorted(found, key=lambda p: (layouts.index(p.layout), cuts.index(p.cut)))
+
+
+def measure_layouts(folder: Path, layouts: Sequence[Layout], cuts: Sequence[Cut]) -> list[Parity]:
+    """In a world of the layouts' size already: every rank calls it, rank 0's result counts."""
+    examples = unequal_examples(folder)
+    truth = plain_step(folder, examples) if int(os.environ["RANK"]) == 0 else None
+    return [measure(folder, examples, layout, cut, truth) for layout in layouts for cut in cuts]
+
+
+def unequal_examples(folder: Path, seed: int = 0) -> list[Example]:
+    """Twelve made-up conversations of 2 to 90 tokens with whole, half and no weights; the first token is never learned."""
+    from transformers import AutoConfig
+
+    rng, vocabulary = np.random.default_rng(seed), AutoConfig.from_pretrained(folder).get_text_config().vocab_size
+    lengths = (90, 3, 41, 7, 64, 5, 11, 29, 2, 17, 53, 6)
+    return [
+        Example(
+            input_ids=rng.integers(0, vocabulary, n).astype(np.int32),
+            weights=np.concatenate([[0], rng.choice([0.0, 0.5, 1.0], n - 2), [1]]).astype(np.float32),
+        )
+        for n in lengths
+    ]
+
+
+def plain_step(folder: Path, examples: Sequence[Example]) -> Truth:
+    """The step as transformers alone would take it, one conversation at a time."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager")
+    units, total = sum(float(e.weights.sum()) for e in examples), 0.0
+    for example in examples:
+        labels, weights = shift(np.asarray(example.input_ids), np.asarray(example.weights))
+        logits = model(torch.from_numpy(example.input_ids.astype(np.int64))[None]).logits[0]
+        nll = F.cross_entropy(logits, torch.from_numpy(labels), reduction="none")
+        loss = (nll * torch.from_numpy(weights)).sum() / units
+        loss.backward()
+        total += loss.item()
+    return total, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+def by_the_step(mesh: Mesh, units: list[float]) -> list[float]:
+    """What `fit` does: every micro-batch of every rank is divided by the units of the whole step."""
+    return [mesh.sum(sum(units))] * len(units)
+
+
+def by_the_micro_batch(mesh: Mesh, units: list[float]) -> list[float]:
+    """What others do, and is wrong: a mean of each micro-batch, then the mean of those means."""
+    return [max(own, 1.0) * mesh.world_size * len(units) for own in units]
+
+
+def measure(
+    folder: Path,
+    examples: Sequence[Example],
+    layout: Layout,
+    cut: Cut,
+    truth: Truth | None,
+    divide: Divide = by_the_step,
+) -> Parity:
+    """One step of `layout` under `cut` against `truth` (which only rank 0 needs). A collective call."""
+    start = time.perf_counter()
+    mesh = make_mesh(layout.sp, layout.fsdp_size, "cpu")
+    model = build_model(folder, ulysses(varlen_attention, mesh.sp_group))
+    if cut.recompute:
+        recompute_layers(model.layers)
+    shard_model(model, mesh, layers=model.layers, compute_dtype=torch.float32)
+    load_weights(model, folder, mesh.device)
+    loss, grads = sharded_step(model, mesh, deal(examples, mesh, cut), divide)
+    differences = (0.0, 0.0, "")
+    if truth is not None:
+        worst = max(grads, key=lambda name: _relative(grads[name], truth[1][name]))
+        differences = (abs(loss - truth[0]) / truth[0], _relative(grads[worst], truth[1][worst]), worst)
+    return Parity(layout, cut, *differences, seconds=time.perf_counter() - start)
+
+
+def deal(examples: Sequence[Example], mesh: Mesh, cut: Cut) -> list[Batch]:
+    """This rank's micro-batches: longest conversations first, and nothing left for the last one of the last group."""
+    ordered = sorted(range(len(examples)), key=lambda i: -len(examples[i].input_ids))
+    hands = max(mesh.dp * cut.accumulation - 1, 1)
+    dealt = [list(part) for part in np.array_split(ordered, hands)] + [[]]
+    mine = [dealt[mesh.dp_rank + mesh.dp * i] for i in range(cut.accumulation)]
+    form = pack if cut.packed else pad
+    return [take_shard(form([examples[i] for i in rows], rows, multiple=mesh.sp), mesh) for rows in mine]
+
+
+def sharded_step(
+    model: PackedModel, mesh: Mesh, micro_batches: list[Batch], divide: Divide = by_the_step
+) -> tuple[float, dict[str, torch.Tensor]]:
+    """Forward and backward of one step, as `fit` runs it; the loss over the world, and whole gradients by file name."""
+    objective, total = SFT(), 0.0
+    divisors = divide(mesh, [objective.count(batch) for batch in micro_batches])
+    for batch, units in zip(micro_batches, divisors, strict=True):
+        synchronise_gradients(model, last=batch is micro_batches[-1])
+        loss = objective(model, batch).total / units
+        loss.backward()
+        total += loss.item()
+    return mesh.sum(total), {name: _whole(p) for name, p in model.hf.named_parameters() if p.grad is not None}
+
+
+def _whole(parameter: torch.nn.Parameter) -> torch.Tensor:
+    grad = parameter.grad
+    assert isinstance(grad, DTensor)
+    return grad.full_tensor().double()
+
+
+def _relative(got: torch.Tensor, want: torch.Tensor) -> float:
+    return float((got - want).norm() / want.norm())
