@@ -1,15 +1,16 @@
-r"""Where the assistant speaks: one span of characters per assistant message, from after its header to after its end token.
+r"""Where the assistant speaks: for each of its messages the characters from after the header to after the end token.
 
     <|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello.<|im_end|>\n
                                                           [---------------)     learned: what the model must generate
 
-The conversation is rendered once, whole; messages are never rendered or tokenised alone. Four ways, the first that applies:
+The conversation is rendered once, whole; messages are never rendered or tokenised alone. Four ways to find the starts,
+the first that applies:
 
-    1. {% generation %} blocks, where the template has one per answer; the end token is taken in, a newline after it left out
-    2. headers: every occurrence of the answer header is the template's own (user text cannot contain its tokens), so when
-       there are as many as answers, they are the answers
-    3. texts: after the text of a question and its closing, or before the text of the answer itself; both places are known from
-       a second, marked rendering (contents.py)
+    1. {% generation %} blocks, where the template has one per answer
+    2. headers: user text cannot contain the header's tokens, so each occurrence is the template's own; when there are
+       as many as answers, they are the answers'
+    3. texts: after the text of a question and its closing, or before the text of the answer itself; both places are
+       known from a second, marked rendering (contents.py)
     4. prefixes: the conversation rendered up to each answer, with its generation prompt, must begin the whole text
 
 An answer ends at the first end-of-turn token after its start; user text cannot contain that either.
@@ -22,7 +23,6 @@ from cookbook_lib.data.refusals import RowRefused
 from cookbook_lib.data.rendering import Renderer
 from cookbook_lib.data.scaffold import Scaffold, without_open_thinking
 from cookbook_lib.data.templates import strip_thinking
-
 
 Texts = dict[int, tuple[int, int]]
 
@@ -62,15 +62,16 @@ def answer_spans(chat: Chat, scaffold: Scaffold, render: Renderer, texts: Texts 
         or from_texts(chat, scaffold, texts)
         or from_prefixes(chat, scaffold, render)
     )
-    limits = [*starts[1:], len(chat.text)]
-    return [Span(m, start, _end(chat, scaffold, start, limit)) for m, start, limit in zip(chat.answers, starts, limits)]
+    limits = [*starts[1:], len(chat.text)][: len(starts)]
+    ends = [_end(chat, scaffold, start, limit) for start, limit in zip(starts, limits, strict=True)]
+    return [Span(*span) for span in zip(chat.answers, starts, ends, strict=True)]
 
 
 def from_generation_blocks(chat: Chat, scaffold: Scaffold) -> list[int] | None:
     """Starts of the answers where the template marks each of them once."""
     if len(chat.generated) != len(chat.answers):
         return None
-    return [_after_prompt(chat, scaffold, start, m) for (start, _), m in zip(chat.generated, chat.answers)]
+    return [_after_prompt(chat, scaffold, start, m) for (start, _), m in zip(chat.generated, chat.answers, strict=True)]
 
 
 def from_headers(chat: Chat, scaffold: Scaffold) -> list[int] | None:

@@ -3,8 +3,8 @@ r"""Where each message's text stands in the rendered conversation, and whether a
     rendered a second time with marks at the edges of every text:    <|im_start|>user\n(Hi)<|im_end|>\n
     without the marks it must be the first rendering; then they say exactly where each text is
 
-A template that looks at the edges of its texts fails that test; then the texts are searched for, in order. A message that the
-template drops or rewrites is a refusal: training on what is left would teach something else than the data say.
+A template that looks at the edges of its texts fails that test; then the texts are searched for, in order. A message
+that the template drops or rewrites is a refusal: training on what is left would teach something else than the data say.
 """
 
 import json
@@ -50,7 +50,7 @@ def _marked(message: dict, text: str, m: int) -> dict:
 
 
 def by_search(chat: Chat) -> Texts:
-    """Message -> characters of its text, the first that come in order; messages whose text does not show are left out."""
+    """Message -> characters of its text, the first that come in order; texts that do not show are left out."""
     found: Texts = {}
     position = 0
     for m, text in texts_of(chat).items():

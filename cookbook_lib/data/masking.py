@@ -3,17 +3,17 @@ r"""From a conversation to token ids and, for each token, how much the loss want
     text      <|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello.<|im_end|>\n
     weights   0            0   0 0 0         0 0           0        0 1    1         0
 
-The weight of a token is its weight AS A TARGET; nothing is shifted here (packing shifts). Learned is what the model must
-generate: the answer and its end-of-turn token. Not learned: the header, an empty thinking block that the template puts
-in, the newline after the end of turn.
+The weight of a token is its weight AS A TARGET; nothing is shifted here (packing shifts). Learned is what the model
+must generate: the answer and its end-of-turn token. Not learned: the header, an empty thinking block that the template
+puts in, the newline after the end of turn.
 
     train_on          learned by default
     assistant         every assistant message
     last_assistant    the last one (nothing else, whatever the messages say)
     all               every token
 
-A message's own `train: false` or `weight` (a factor, 0 or more) goes before the default; any role may have one. A row for
-which a check fails is refused: whole, with the reason (refusals.py), never repaired in silence.
+A message's own `train: false` or `weight` (a factor, 0 or more) goes before the default; any role may have one. A row
+for which a check fails is refused: whole, with the reason (refusals.py), never repaired in silence.
 """
 
 from dataclasses import dataclass, replace
@@ -112,7 +112,12 @@ class Encoder:
     @cached_property
     def stop_ids(self) -> set[int]:
         """The end-of-turn tokens: generation has to stop at these."""
-        return {self.tokenizer.convert_tokens_to_ids(stop) for stop in self.scaffold.stops}
+        vocabulary = self.tokenizer.get_vocab()
+        return {vocabulary[stop] for stop in self.scaffold.stops}
+
+    def require_usable(self) -> None:
+        """Raise CookbookError for a tokenizer or a template with which no row could be learned."""
+        _ = self.tokens, self.stop_ids
 
     def encode(self, conversation: Conversation, max_length: int, truncation: Truncation, train_on: TrainOn) -> Example:
         """See `encode` above."""
@@ -161,7 +166,7 @@ class Encoder:
 
     def _check_tokens(self, chat: Chat, tokens: TextTokens, slices: tuple[slice, ...], starts: list[int]) -> None:
         """Answers begin at a token of their own (white space apart) and end with one that generation stops at."""
-        for m, start in zip(chat.answers, starts):
+        for m, start in zip(chat.answers, starts, strict=True):
             first, last = slices[m].start, slices[m].stop - 1
             if first > last or int(tokens.ids[last]) not in self.stop_ids:
                 found = f"the end-of-turn token of messages[{m}] is not one token"
@@ -201,7 +206,7 @@ class Encoder:
 
 
 def message_weights(messages: tuple[dict, ...], train_on: TrainOn) -> tuple[float, ...]:
-    """The loss weight of each message, by `train_on` and its own `train` and `weight`. Raises RowRefused if none has any."""
+    """The loss weight of each message, by `train_on` and its own `train` and `weight`; some must have one."""
     if train_on not in get_args(TrainOn):
         raise CookbookError(f"data.train_on is {train_on!r}; it must be one of {', '.join(get_args(TrainOn))}.")
     answers = [m for m, message in enumerate(messages) if message["role"] == "assistant"]
@@ -237,7 +242,7 @@ def _example(
 ) -> Example:
     learned = np.full(len(tokens.ids), float(train_on == "all"), dtype=np.float32)
     roles = np.zeros(len(tokens.ids), dtype=np.uint8)
-    for message, where, weight in zip(messages, slices, weights):
+    for message, where, weight in zip(messages, slices, weights, strict=True):
         learned[where] = weight
         roles[where] = ROLES.index(message["role"])
     learned[:1] = 0  # nothing comes before the first token, so it is nobody's target
@@ -256,7 +261,7 @@ def _too_long(measured: Measured, max_length: int, truncation: Truncation) -> Ro
     if truncation == "error":
         return RowRefused("too_long", f"{found} and truncation is error", "raise data.max_length, or allow truncation")
     if truncation == "right":
-        first = next(end for end, weight in zip(measured.ends, measured.weights) if weight)
+        first = next(end for end, weight in zip(measured.ends, measured.weights, strict=True) if weight)
         return RowRefused(
             "answer_cut", f"{found}, and its first learned answer ends at {first}", "raise data.max_length"
         )

@@ -5,9 +5,9 @@ r"""Rendering a conversation so that every control token in the text is the temp
     rendered once    <|im_start|>user\n\U0010e000system obey<|im_end|>\n
                      \_ a token ___/   \_ the letters "<", "|", "im", ... never token 151644
 
-Text without control tokens is rendered exactly as `tokenizer.apply_chat_template` renders it; text with them too, once the
-characters are put back (checked). Tokens such as <think> and <tool_call>, which answers are written with, are not control
-tokens: those are the special tokens, and whatever else the template opens and closes turns with.
+Text without control tokens is rendered exactly as `tokenizer.apply_chat_template` renders it; text with them too, once
+the characters are put back (checked). Control tokens are the special tokens, and whatever else the template opens and
+closes turns with; not those which answers are written with, such as <think> and <tool_call>.
 """
 
 import json
@@ -42,26 +42,26 @@ class Renderer:
         """Whether the template says by {% generation %} what the assistant generates."""
         return bool(GENERATION.search(self.template))
 
-    def __call__(self, messages: list[dict], tools: list[dict] | None, prompt: bool = False) -> str:
+    def __call__(self, messages: list[dict], tools: list[Any] | None, prompt: bool = False) -> str:
         """The text, with the header of the next answer if `prompt`. Raises RowRefused where the template objects."""
         return self.with_answers(messages, tools, prompt)[0]
 
     def with_answers(
-        self, messages: list[dict], tools: list[dict] | None, prompt: bool = False
+        self, messages: list[dict], tools: list[Any] | None, prompt: bool = False
     ) -> tuple[str, list[tuple[int, int]]]:
         """The text, and the characters inside {% generation %} (none in a template without)."""
-        try:
-            texts, answers = render_jinja_template(
-                conversations=[messages],
-                tools=tools,
-                chat_template=self.template,
-                add_generation_prompt=prompt,
-                return_assistant_tokens_mask=self.marks_answers,
-                **self.tokenizer.special_tokens_map,
-            )
+        options: dict[str, Any] = {
+            "chat_template": self.template,
+            "add_generation_prompt": prompt,
+            "return_assistant_tokens_mask": self.marks_answers,
+            **self.tokenizer.special_tokens_map,
+        }
+        try:  # annotated as if it returned one string; it returns a list of them, and one of lists of spans
+            rendered: Any = render_jinja_template(conversations=[messages], tools=tools, **options)
         except (TemplateError, TypeError, ValueError) as error:
             found = f"the chat template objects: {str(error).rstrip('. ')}"
             raise RowRefused("template", found, "change the row, or choose another data.chat_template") from None
+        texts, answers = rendered
         return texts[0], answers[0] if answers else []
 
 

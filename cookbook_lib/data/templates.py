@@ -4,9 +4,9 @@
                        = "qwen3"        a preset: chat_templates/qwen3.jinja
                        = "my.jinja"     a file
 
-A preset is the convention of a family, written anew: roles, header and end-of-turn tokens as the family has them, wording
-of the tool instructions ours. It fits a tokenizer that has the tokens below; each must be one token, otherwise the turn
-marks would be spelled in letters and no generation could stop at them.
+A preset is the convention of a family, written anew: roles, header and end-of-turn tokens as the family has them,
+wording of the tool instructions ours. It fits a tokenizer that has the tokens below; each must be one token, otherwise
+the turn marks would be spelled in letters and no generation could stop at them.
 
     preset    family, what it can                                      system  tools  thinking in earlier turns
     chatml    Qwen 1.5, Yi, Hermes and most small chat models          yes     no     kept as written

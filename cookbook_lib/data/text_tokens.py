@@ -4,8 +4,8 @@ r"""From rendered text to token ids and the characters that each stands for.
     ids       872 198 13048 151645    `apply_chat_template(tokenize=True)` makes, so the ids are the same
     starts      0   4     5      7
 
-Stand-ins for control tokens in user text (rendering.py) are tokenised by a copy of the tokenizer that knows them as tokens
-of their own; then each is replaced by the ids of its letters. So what surrounds them is tokenised as around any token.
+Stand-ins for control tokens in user text (rendering.py) are tokenised by a copy of the tokenizer that knows them as
+tokens of their own; then each is replaced by the ids of its letters. What surrounds them is as around any token.
 """
 
 import json
@@ -24,7 +24,7 @@ from cookbook_lib.data.rendering import Protection
 
 @dataclass(frozen=True)
 class TextTokens:
-    """Tokens of one text: ids int32 (T,); starts, ends int64 (T,), characters, starts never before the last token's end."""
+    """Tokens of one text: ids int32 (T,); starts and ends int64 (T,), in characters, without gaps."""
 
     ids: NDArray[np.int32]
     starts: NDArray[np.int64]

@@ -4,8 +4,8 @@
                             offsets.npy                        row i is tokens offsets[i] .. offsets[i + 1]
                             meta.json                          options, counts, and what was dropped and why
 
-A folder is written under a temporary name and renamed when it is complete, so that whoever sees it sees all of it. When two
-processes build the same one, the first rename wins and the other opens that: the fingerprint says that they are equal.
+A folder is written under a temporary name and renamed when it is complete, so that whoever sees it sees all of it. When
+two processes build the same one, the first rename wins and the other opens that: the fingerprint says they are equal.
 """
 
 import json

@@ -1,11 +1,11 @@
 """Every conversation of a source tokenised and masked, once: in parallel, in order, kept on disk.
 
-    files ─▶ conversations ─▶ chunks ─▶ encode on every core ─▶ blocks, in order ─▶ <cache>/<fingerprint>/ ─▶ TokenSet
-                                                                      refused rows ─▶ counted, with the first of each kind
+    files ─▶ conversations ─▶ chunks ─▶ encode, on every core ─▶ blocks, in order ─▶ <cache>/<fingerprint>/ ─▶ TokenSet
+                                                 └─▶ refused rows: counted, with the first of each kind
 
-The fingerprint covers what the tokens depend on: the bytes of the files (or the conversations), tokenizer, template, options
-and the code of this room. Files stream in bounded memory. Work begins in this process; others are started, fresh ones and
-not forks, when there is more to do than they take to start. Nothing here knows of ranks.
+The fingerprint covers what the tokens depend on: the bytes of the files (or the conversations), tokenizer, template,
+options and the code of this room. Files stream in bounded memory. Work begins in this process; others are started, fresh
+ones and not forks, when there is more to do than they take to start. Nothing here knows of ranks.
 """
 
 import hashlib
@@ -68,7 +68,7 @@ class Encode:
                     raise
                 dropped.append((refusal.reason, str(refusal)))
         rows = [(example.input_ids, example.weights, example.roles) for example in examples]
-        columns = zip(*rows) if rows else [[np.array([], dtype)] for dtype in COLUMNS.values()]
+        columns = zip(*rows, strict=True) if rows else [[np.array([], dtype)] for dtype in COLUMNS.values()]
         return Block(tuple(np.concatenate(column) for column in columns), [len(row[0]) for row in rows], dropped)
 
 
@@ -88,11 +88,11 @@ def tokenize(
 ) -> TokenSet:
     """Tokenise files (or conversations), or open what an earlier call with the same made; see `encode` for the options.
 
-    limit: only this many conversations, -1 = all. workers: processes, 0 = one per core. progress: called with the number of
-    rows just done; `tqdm(unit=" rows").update` fits. Rows that cannot be learned are in the set's `dropped` and `report()`.
+    limit: only this many conversations, -1 = all. workers: processes, 0 = one per core. progress: called with the number
+    of rows just done; `tqdm(unit=" rows").update` fits. Rows left out are in the set's `dropped` and `report()`.
     Raises CookbookError when no row is left, or, with truncation "error", at the first that is too long.
     """
-    encoder_for(tokenizer).scaffold  # a template that cannot be used is told before any work
+    encoder_for(tokenizer).require_usable()  # before any work
     options = Options(max_length, truncation, train_on)
     rows = _Rows.of(source, messages_key, tools_key, limit)
     fingerprint = _fingerprint(tokenizer, options, rows.digest)
@@ -124,10 +124,11 @@ class _Rows:
 
     @staticmethod
     def of(source: Files | Sequence[Conversation], messages_key: str, tools_key: str | None, limit: int) -> "_Rows":
-        names = [source] if isinstance(source, str | Path) else list(source)
         report = Report()
-        if all(isinstance(name, Conversation) for name in names):
-            kept = names if limit < 0 else names[:limit]
+        names = [source] if isinstance(source, str | Path) else source
+        given = [name for name in names if isinstance(name, Conversation)]
+        if len(given) == len(names):
+            kept = given if limit < 0 else given[:limit]
             return _Rows(f"{len(kept)} conversations", _digest_of_rows(kept), lambda: kept, report)
         texts = [str(name) for name in names]
         options = {"messages_key": messages_key, "tools_key": tools_key, "limit": limit}
@@ -201,12 +202,17 @@ def _cores() -> int:
 
 def _in_order(work: Encode, conversations: Iterable[Conversation], workers: int) -> Iterator[Block]:
     """Blocks in the order of the rows: from this process alone while that is quick, then from several."""
-    chunks = iter(lambda rows=iter(conversations): list(islice(rows, ROWS_PER_CHUNK)), [])
+    chunks = _chunks(iter(conversations))
     alone_until = time.monotonic() + PATIENCE_S
     for chunk in chunks:
         yield work(chunk)
         if workers > 1 and time.monotonic() > alone_until:
             yield from _in_processes(work, chunks, workers)
+
+
+def _chunks(conversations: Iterator[Conversation]) -> Iterator[list[Conversation]]:
+    while chunk := list(islice(conversations, ROWS_PER_CHUNK)):
+        yield chunk
 
 
 def _in_processes(work: Encode, chunks: Iterator[list[Conversation]], workers: int) -> Iterator[Block]:

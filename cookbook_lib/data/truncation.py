@@ -1,15 +1,15 @@
 """What becomes of a conversation longer than max_length: always whole messages, rendered anew.
 
-    policy   what goes                                                what is never cut            refused when
-    right    messages from the end, back to the last learned          answers, questions           no learned answer fits
-             answer that fits
-    left     text from the front: whole old turns, then the           the system message, headers, the last turn's answer
-             beginning of the oldest question that remains            answers, ends of questions   leaves no room
-    turns    whole old turns                                          the system message, turns    the last turn does not fit
-    error    nothing                                                  anything                     always, and the run stops
+    policy   what goes                                       what is never cut             refused when
+    right    messages from the end, back to the last         answers, questions            no learned answer fits
+             learned answer that fits
+    left     text from the front: whole old turns, then      system, headers, answers,     the last question's end
+             the beginning of the oldest question left       the ends of questions         and answer do not fit
+    turns    whole old turns                                 system, turns                 the last turn does not fit
+    error    nothing                                         anything                      always, and the run stops
 
-A turn is a question and everything up to the next one. A shorter conversation goes through the template again, so a row is
-always what the template makes of some conversation: with its first token, headers, tools and end-of-turn tokens.
+A turn is a question and everything up to the next one. A shorter conversation goes through the template again, so a row
+is always what the template makes of some conversation: with its first token, headers, tools and end-of-turn tokens.
 """
 
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ class Cut:
 
 
 def cuts(measured: Measured, max_length: int, policy: Truncation) -> Iterator[Cut]:
-    """Ways to shorten, the one that keeps most first. Lengths are estimates: a rendering anew may differ by some tokens."""
+    """Ways to shorten, the one that keeps most first, by estimated lengths: another rendering may differ a little."""
     if policy not in get_args(Truncation):
         raise CookbookError(f"data.truncation is {policy!r}; it must be one of {', '.join(get_args(Truncation))}.")
     ways = {"right": _right, "left": _left, "turns": _turns, "error": lambda *_: iter(())}

@@ -1,5 +1,8 @@
 """A small byte-level BPE tokenizer that has the control tokens of every preset, built here: nothing is downloaded."""
 
+from collections.abc import Callable
+from functools import lru_cache
+
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -42,5 +45,12 @@ def tokenizer(style: str) -> PreTrainedTokenizerFast:
 
 
 @pytest.fixture
-def make_tokenizer():
+def make_tokenizer() -> Callable[..., PreTrainedTokenizerFast]:
+    """One of your own, to change as you like."""
     return bpe_tokenizer
+
+
+@pytest.fixture(scope="session")
+def shared_tokenizer() -> Callable[..., PreTrainedTokenizerFast]:
+    """One for many examples, not to be changed."""
+    return lru_cache(bpe_tokenizer)
