@@ -129,12 +129,11 @@ choose_smoke() {
 
 # Problems of the values are told now, in one message, and not by N ranks later.
 prepare_values() {
-  local options=() overlay lines
-  for overlay in ${overlays[@]+"${overlays[@]}"}; do options+=(--overlay "$overlay"); done
-  show() { python "$COOKBOOK_HOME/scripts/show_config.py" "$recipe" ${options[@]+"${options[@]}"} ${overrides[@]+"${overrides[@]}"} "$@"; }
-  lines=$(show --value model.partial_pretrain --value data.train_files --value data.val_files --value trainer.default_local_dir) || exit 2
-  { read -r model && read -r train_files && read -r val_files && read -r save_path; } <<<"$lines"
-  parameters=$(show --parameters) || exit 2
+  local options=(--parameters) name lines
+  for name in ${overlays[@]+"${overlays[@]}"}; do options+=(--overlay "$name"); done
+  for name in model.partial_pretrain data.train_files data.val_files trainer.default_local_dir; do options+=(--value "$name"); done
+  lines=$(python "$COOKBOOK_HOME/scripts/show_config.py" "$recipe" "${options[@]}" ${overrides[@]+"${overrides[@]}"}) || exit 2
+  { read -r model && read -r train_files && read -r val_files && read -r save_path && read -r parameters; } <<<"$lines"
   unset MODEL_PATH TRAIN_FILE VAL_FILE TOTAL_BATCH_SIZE MICRO_BATCH_SIZE SP_SIZE TOTAL_EPOCHS MAX_LENGTH SAVE_PATH PROJECT_NAME EXPERIMENT_NAME
 }
 
@@ -142,7 +141,7 @@ prepare_values() {
 check_files() {
   local file
   for file in "$train_files" "$val_files"; do
-    [[ $file != "["* && $file != None ]] && ! [ -e "$file" ] && ! needs_embedded_data || continue
+    if [[ $file == "["* || $file == None || -e $file ]] || needs_embedded_data; then continue; fi
     fail "$file does not exist; prepare data (python scripts/prepare_sft_data.py --source sharegpt --output ${file%/*}), or name it: TRAIN_FILE=... VAL_FILE=... (null = no validation)"
   done
 }

@@ -27,11 +27,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     rows = {row["key"]: row for row in config_table(config)}
+    for key in given.value:
+        print(rows[key]["value"])
     if given.parameters:
         print(json.dumps(parameters(given.recipe, given.overlay, given.override)))
-    elif given.value:
-        print("\n".join(str(rows[key]["value"]) for key in given.value))
-    else:
+    if not given.value and not given.parameters:
         show = [row for row in rows.values() if given.all or row["came from"] != "default"]
         print("\n".join(f"{row['key']:<38} {row['value']!s:<40} {row['came from']}" for row in show))
     return 0
@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("override", nargs="*", default=[], help="dotted, key=value")
     made.add_argument("--overlay", action="append", default=[], help="YAML laid over the recipe, by path or name")
     made.add_argument("--all", action="store_true", help="show values that nobody set, too")
-    made.add_argument("--value", action="append", default=[], metavar="KEY", help="print this key's value only")
+    made.add_argument("--value", action="append", default=[], metavar="KEY", help="print this key's value alone")
     made.add_argument("--parameters", action="store_true", help="print the notebook's parameters as JSON")
     return made
 

@@ -70,7 +70,8 @@ TAUGHT = {
     "data.multiturn.enable_thinking_key": "is not needed: the chat template decides what becomes of reasoning_content",
     "model.fsdp_config.wrap_policy.min_num_params": "is not needed: every decoder layer is one FSDP2 unit",
 }
-REINFORCEMENT = {"algorithm", "actor_rollout_ref", "critic", "reward_model", "use_kl_loss", "loss_agg_mode"}
+REINFORCEMENT = {"algorithm", "actor_rollout_ref", "critic", "reward_model"}
+REINFORCEMENT |= {"use_kl_loss", "loss_agg_mode", "ppo_mini_batch_size"}
 
 WORDS: dict[Any, str] = {
     int: "a whole number",

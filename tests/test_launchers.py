@@ -1,0 +1,240 @@
+"""The launchers, with the machine and the runner played by small scripts: what they say, refuse and become."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cookbook_lib.config.layers import HOME
+
+RUNNER = """#!{python}
+import json, os, signal, sys, time
+def stop(*_): sys.exit(7)
+signal.signal(signal.SIGTERM, stop)
+names = ("COOKBOOK_AUTHKEY", "MODEL_PATH", "RANK", "WORLD_SIZE")
+with open("{record}", "w") as file:
+    json.dump(dict(argv=sys.argv[1:], cwd=os.getcwd(), pid=os.getpid(), env={{n: os.environ.get(n) for n in names}}), file)
+time.sleep(float(os.environ.get("STUB_SLEEP", 0)))
+sys.exit(int(os.environ.get("STUB_EXIT", 0)))
+"""
+
+
+class Bench:
+    """A copy of the launchers without an environment of its own; `python` and `cookbook` come from PATH."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home, self.record = folder / "home", folder / "record.json"
+        shutil.copytree(HOME / "cookbook", self.home / "cookbook", ignore=shutil.ignore_patterns("checkpoints", "data"))
+        shutil.copytree(HOME / "scripts", self.home / "scripts")
+        shutil.copytree(HOME / "cookbook_lib/config", self.home / "cookbook_lib/config")
+        self.bin = folder / "bin"
+        self.command("cookbook", RUNNER.format(python=sys.executable, record=self.record))
+        self.command("python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        data = self.home / "cookbook/sft/data"
+        data.mkdir()
+        for name in ("train.parquet", "test.parquet"):
+            (data / name).touch()
+
+    def command(self, name: str, text: str) -> None:
+        self.bin.mkdir(exist_ok=True)
+        (self.bin / name).write_text(text)
+        (self.bin / name).chmod(0o755)
+
+    def gpus(self, count: int) -> None:
+        self.command("nvidia-smi", "#!/bin/sh\n" + "".join(f"echo 'GPU {n}: a stub'\n" for n in range(count)))
+
+    def start(self, *arguments: str, script: str = "sft_rm.sh", cwd: str = "cookbook/sft", **variables: str) -> subprocess.Popen:
+        environ = {"PATH": f"{self.bin}:/usr/bin:/bin", "HOME": str(self.home / "people"), **variables}
+        command = ["bash", str(self.home / "cookbook/sft" / script), *arguments]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=self.home / cwd, env=environ, stdout=pipe, stderr=pipe, text=True)
+
+    def run(self, *arguments: str, **variables: str) -> "Ran":
+        process = self.start(*arguments, **variables)
+        out, err = process.communicate(timeout=60)
+        called = json.loads(self.record.read_text()) if self.record.exists() else {}
+        return Ran(process.returncode, out, err, called)
+
+
+class Ran:
+    """What a launcher did."""
+
+    def __init__(self, code: int, out: str, err: str, called: dict) -> None:
+        self.code, self.out, self.err, self.called = code, out, err, called
+
+    def option(self, name: str) -> str:
+        argv = self.called["argv"]
+        return argv[argv.index(name) + 1]
+
+    @property
+    def parameters(self) -> dict:
+        return json.loads(self.option("-y"))
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_without_arguments_and_gpu_it_rehearses_and_says_so(bench):
+    ran = bench.run()
+    assert ran.code == 0, ran.err
+    assert "no GPU here and no MODEL_PATH: a rehearsal with the embedded tiny model (cookbook/smoke.yaml)" in ran.out
+    assert "1 node(s) x 1 CPU rank(s), this is node 0" in ran.out
+    assert ran.called["argv"][:2] == ["run", str(bench.home / "notebooks/20_sft.ipynb")]
+    assert ran.option("--output") == str(bench.home / "cookbook/sft/checkpoints/run.ipynb")
+    assert ran.option("-n") == "1"
+    assert ran.parameters == {"recipe": "sft", "overlays": ["smoke"], "overrides": []}
+
+
+def test_the_later_name_is_the_same_launcher(bench):
+    assert bench.run(script="run_sft_rm.sh").parameters["recipe"] == "sft"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables"),
+    [((), {"MODEL_PATH": "some/model"}), (("model.partial_pretrain=some/model",), {}), (("--overlay", "smoke"), {})],
+)
+def test_a_word_about_the_model_ends_the_rehearsal(bench, arguments, variables):
+    assert "rehearsal" not in bench.run(*arguments, **variables).out
+
+
+def test_environment_and_overrides_reach_the_notebook_as_parameters(bench):
+    ran = bench.run("optim.lr=1e-5", "trainer.logger=[console,swanlab]", TOTAL_BATCH_SIZE="8", MODEL_PATH="some/model")
+    assert ran.parameters == {
+        "recipe": "sft",
+        "overlays": [],
+        "overrides": ["optim.lr=1e-5", "trainer.logger=[console,swanlab]"],
+        "model_path": "some/model",
+        "total_batch_size": "8",
+    }
+    assert ran.called["env"]["MODEL_PATH"] is None  # parameters alone: a node with another environment must not differ
+
+
+def test_gpus_decide_the_number_of_ranks(bench):
+    bench.gpus(4)
+    ran = bench.run(MODEL_PATH="some/model")
+    assert ran.option("-n") == "4"
+    assert "4 GPU rank(s)" in ran.out
+    assert bench.run(N_GPUS_PER_NODE="2", MODEL_PATH="some/model").option("-n") == "2"
+    assert bench.run(CUDA_VISIBLE_DEVICES="3,1,0", MODEL_PATH="some/model").option("-n") == "3"
+    assert bench.run(CUDA_VISIBLE_DEVICES="").option("-n") == "1"
+    assert "this node has 4 GPUs" in bench.run(N_GPUS_PER_NODE="8").err
+
+
+def test_cpu_ranks_by_the_same_variable(bench):
+    assert bench.run(N_GPUS_PER_NODE="2").option("-n") == "2"
+
+
+@pytest.mark.parametrize(
+    ("variables", "nodes", "this"),
+    [
+        ({"NNODES": "4", "NODE_RANK": "3"}, "4", "3"),
+        ({"WORLD_SIZE": "2", "RANK": "1"}, "2", "1"),  # a scheduler's names
+        ({"WORLD_SIZE": "8", "NNODES": "2", "RANK": "5", "NODE_RANK": "0"}, "2", "0"),  # the exported ones are honoured
+        ({}, "1", "0"),
+    ],
+)
+def test_nodes(bench, variables, nodes, this):
+    ran = bench.run(MASTER_ADDR="10.0.0.1", MASTER_PORT="29999", COOKBOOK_AUTHKEY="secret", **variables)
+    assert (ran.option("--nnodes"), ran.option("--node-rank")) == (nodes, this)
+    assert (ran.option("--master-addr"), ran.option("--master-port")) == ("10.0.0.1", "29999")
+    assert ran.called["env"]["RANK"] is None
+    assert ran.called["env"]["WORLD_SIZE"] is None
+    assert ran.called["env"]["COOKBOOK_AUTHKEY"] == "secret"
+
+
+def test_nodes_that_share_a_home_share_a_secret(bench):
+    keys = [bench.run(NNODES="2", NODE_RANK=str(rank)).called["env"]["COOKBOOK_AUTHKEY"] for rank in (0, 1)]
+    assert keys[0] == keys[1]
+    assert len(keys[0]) == 64
+    file = bench.home / "people/.cookbook/authkey"
+    assert file.stat().st_mode & 0o077 == 0
+    assert [path.name for path in file.parent.iterdir()] == ["authkey"]
+
+
+def test_a_secret_that_cannot_be_kept_is_asked_for(bench):
+    (bench.home / "people").write_text("not a folder")
+    ran = bench.run(NNODES="2")
+    assert ran.code == 2
+    assert "export the same COOKBOOK_AUTHKEY" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "sentence"),
+    [
+        (("optim.lrr=1", "data.max_length=x"), {}, "2 problems in the configuration"),
+        (("trainer.logger=['console',", "'swanlab']"), {}, "not of the form key=value"),
+        (("--fast",), {}, "--fast is not an option; see --help"),
+        ((), {"NNODES": "two"}, "NNODES is 'two', but must be a whole number, at least 1"),
+        ((), {"N_GPUS_PER_NODE": "0"}, "N_GPUS_PER_NODE is '0', but must be a whole number, at least 1"),
+        ((), {"NNODES": "2", "NODE_RANK": "2"}, "NODE_RANK is 2, but 2 nodes count from 0 to 1"),
+        ((), {"TRAIN_FILE": "nowhere.parquet"}, "nowhere.parquet does not exist; prepare data"),
+        ((), {"SAVE_PATH": "/proc/nowhere"}, "/proc/nowhere cannot be written; name another folder: SAVE_PATH=..."),
+        ((), {"MODEL_PATH": "./nowhere"}, "which is no folder; name one, a hub name, or tiny"),
+    ],
+)
+def test_refused_in_a_sentence_before_anything_starts(bench, arguments, variables, sentence):
+    ran = bench.run(*arguments, **variables)
+    assert ran.code == 2
+    assert sentence in ran.err
+    assert ran.err.startswith("error: ")
+    assert ran.called == {}
+
+
+def test_missing_embedded_data_is_prepared_and_that_is_said(bench):
+    shutil.rmtree(bench.home / "cookbook/sft/data")
+    asked = bench.home / "asked"
+    (bench.home / "scripts/prepare_sft_data.py").write_text(f"import sys; open({str(asked)!r}, 'w').write(' '.join(sys.argv[1:]))")
+    ran = bench.run()
+    assert "not there yet: the embedded data is prepared first" in ran.out
+    assert asked.read_text() == f"--source embedded --output {bench.home}/cookbook/sft/data"
+
+
+def test_dry_run_and_help_start_nothing(bench):
+    for option in ("--dry-run", "--help"):
+        ran = bench.run(option)
+        assert ran.code == 0
+        assert ran.called == {}
+    assert "MODEL_PATH" in ran.out
+
+
+def test_the_exit_status_is_the_notebooks(bench):
+    assert bench.run(STUB_EXIT="1").code == 1
+
+
+def test_sigterm_reaches_the_notebook(bench):
+    with bench.start(STUB_SLEEP="30") as process:
+        wait_until(lambda: bench.record.exists() or process.poll() is not None)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert process.returncode == 7  # the runner's own answer to SIGTERM, not the shell's death by it
+
+
+def test_paths_are_relative_to_where_the_person_is(bench):
+    (bench.home / "mine.parquet").touch()
+    ran = bench.run(TRAIN_FILE="mine.parquet", cwd=".")
+    assert f"data      {bench.home}/mine.parquet" in ran.out
+    assert ran.called["cwd"] == str(bench.home)
+
+
+def test_without_an_environment_it_says_how_to_make_one(bench):
+    (bench.bin / "cookbook").unlink()
+    ran = bench.run()
+    assert ran.code == 2
+    assert "run 'make setup'" in ran.err
+    assert os.listdir(bench.bin) == ["python"]

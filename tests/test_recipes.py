@@ -1,0 +1,39 @@
+"""Every recipe under cookbook/: its values load, alone and with the smoke overlay, and it has what a reader needs."""
+
+import os
+
+import pytest
+
+from cookbook_lib.config import load_config
+from cookbook_lib.config.layers import RECIPES, recipe_names
+
+each_recipe = pytest.mark.parametrize("recipe", recipe_names())
+
+
+@each_recipe
+def test_trainer_yaml_loads(recipe):
+    config = load_config(recipe, environ={})
+    assert config.trainer.default_local_dir == str(RECIPES / recipe / "checkpoints")
+    assert config.ulysses_sequence_parallel_size == 1, "a default that needs several GPUs"
+    assert not config.model.trust_remote_code, "a default that runs a stranger's code"
+
+
+@each_recipe
+def test_smoke_overlay_needs_nothing(recipe):
+    config = load_config(recipe, ["smoke"], environ={})
+    assert config.model.partial_pretrain == "tiny"
+    assert config.model.fsdp_config.model_dtype == "fp32"
+    assert config.trainer.device == "cpu"
+
+
+@each_recipe
+def test_recipe_folder_is_complete(recipe):
+    names = {path.name for path in (RECIPES / recipe).iterdir()}
+    assert {"trainer.yaml", "README.md"} <= names
+    launchers = list((RECIPES / recipe).glob("*.sh"))
+    assert launchers
+    assert [path.name for path in launchers if not os.access(path, os.X_OK)] == []
+
+
+def test_there_are_recipes():
+    assert "sft" in recipe_names()

@@ -1,0 +1,151 @@
+"""The commands and override lists that the seed documents print, typed into a real shell as they are printed."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cookbook_lib.config import Config, CookbookError, load_config
+
+VARIABLES = {"MODEL_PATH": "Qwen/Qwen3-0.6B", "TRAIN_FILE": "/d/train.parquet", "VAL_FILE": "/d/test.parquet", "SAVE_PATH": "/c"}
+PRINTED = """
+data.train_files=$TRAIN_FILE data.val_files=$VAL_FILE data.train_batch_size=96 data.micro_batch_size=12
+data.multiturn.enable=true data.multiturn.messages_key=messages data.multiturn.tools_key="null" data.truncation=right
+data.max_length=8192 model.enable_gradient_checkpointing=true model.partial_pretrain=$MODEL_PATH model.trust_remote_code=true
+model.strategy=fsdp2 model.use_liger=false model.fsdp_config.cpu_offload=false model.fsdp_config.model_dtype="bf16"
+model.fsdp_config.param_offload=false model.fsdp_config.optimizer_offload=false
+optim.lr=2e-5 optim.betas=[0.9,0.95] optim.weight_decay=0.1 optim.warmup_steps_ratio=0.03
+trainer.default_local_dir=$SAVE_PATH trainer.project_name=rm-gallery-sft trainer.experiment_name=sft-x
+trainer.logger=['console','swanlab'] trainer.total_epochs=1 trainer.save_freq=500 trainer.test_freq=500
+trainer.default_hdfs_dir=null ulysses_sequence_parallel_size=8 use_remove_padding=true
+"""
+BROUGHT_ALONG = """
+data.micro_batch_size_per_gpu=4 data.train_max_samples=100 data.val_max_samples=10 optim.clip_grad=0.5 optim.lr_scheduler=cosine
+optim.lr_warmup_steps_ratio=0.1 trainer.total_training_steps=10 trainer.seed=7 trainer.resume_mode=resume_path
+trainer.resume_from_path=/c/step_00000500 trainer.max_ckpt_to_keep=3
+model.lora_rank=0 model.lora_alpha=16 model.target_modules=all-linear
+"""
+TRAINER_YAML = """
+model:
+  partial_pretrain: Qwen/Qwen2.5-7B-Instruct
+  trust_remote_code: true
+  enable_gradient_checkpointing: true
+  strategy: fsdp  # or fsdp2
+  use_liger: false  # Liger kernel optimization
+  fsdp_config:
+    cpu_offload: false
+    model_dtype: bf16
+    param_offload: false
+    optimizer_offload: false
+data:
+  train_files: ./data/train.parquet
+  val_files: ./data/test.parquet
+  train_batch_size: 96
+  micro_batch_size: 12
+  max_length: 8192
+  truncation: right
+  multiturn:
+    enable: true
+    messages_key: messages
+    tools_key: null
+optim:
+  lr: 2e-5
+  betas: [0.9, 0.95]
+  weight_decay: 0.1
+  warmup_steps_ratio: 0.03
+trainer:
+  total_epochs: 1
+  save_freq: 500
+  test_freq: 500
+  logger: ['console', 'swanlab']
+  project_name: rm-gallery-sft
+  experiment_name: qwen-sft
+  default_local_dir: ./checkpoints/sft
+ulysses_sequence_parallel_size: 8  # Sequence parallelism
+use_remove_padding: true  # Efficient attention
+"""
+
+
+def typed(line: str, folder: Path) -> list[str]:
+    """The arguments that a program gets when a person types this line into a shell, in an empty folder."""
+    folder.mkdir(exist_ok=True)
+    command = "printf '%s\\0' " + line.strip().replace("\n", " ")
+    done = subprocess.run(["bash", "-c", command], cwd=folder, env=VARIABLES, capture_output=True, text=True, check=True)
+    return done.stdout.split("\0")[:-1]
+
+
+def load(line: str, folder: Path) -> Config:
+    return load_config("sft", (), typed(line, folder), {})
+
+
+def test_the_printed_overrides(tmp_path):
+    config = load(PRINTED, tmp_path / "shell")
+    assert config.data.train_files == "/d/train.parquet"
+    assert config.data.multiturn.tools_key is None
+    assert config.model.partial_pretrain == "Qwen/Qwen3-0.6B"
+    assert config.model.trust_remote_code is True
+    assert config.optim.lr == 2e-5
+    assert config.optim.betas == (0.9, 0.95)
+    assert config.trainer.logger == ["console", "swanlab"]
+    assert config.trainer.default_hdfs_dir is None
+    assert config.trainer.default_local_dir == "/c"
+    assert config.ulysses_sequence_parallel_size == 8
+    assert config.use_remove_padding is True
+
+
+def test_names_that_verls_users_bring_along(tmp_path):
+    config = load(BROUGHT_ALONG, tmp_path / "shell")
+    assert config.data.micro_batch_size == 4
+    assert (config.data.train_max_samples, config.data.val_max_samples) == (100, 10)
+    assert config.optim.warmup_steps_ratio == 0.1
+    assert config.trainer.total_training_steps == 10
+    assert config.trainer.resume_from_path == "/c/step_00000500"
+    assert config.trainer.max_ckpt_to_keep == 3
+
+
+def test_the_printed_trainer_yaml(tmp_path):
+    (tmp_path / "trainer.yaml").write_text(TRAINER_YAML)
+    config = load_config(tmp_path, environ={})
+    assert config.model.strategy == "fsdp2"
+    assert "means fsdp2 here" in config.origins["model.strategy"]
+    assert config.optim.lr == 2e-5
+    assert config.trainer.default_local_dir == str(tmp_path / "checkpoints/sft")
+
+
+def test_the_launcher_variables():
+    environ = {
+        "MODEL_PATH": "Qwen/Qwen3-0.6B", "TRAIN_FILE": "/d/a.parquet", "VAL_FILE": "/d/b.parquet", "TOTAL_BATCH_SIZE": "48",
+        "MICRO_BATCH_SIZE": "6", "SP_SIZE": "2", "TOTAL_EPOCHS": "3", "MAX_LENGTH": "4096", "SAVE_PATH": "/c",
+        "PROJECT_NAME": "p", "EXPERIMENT_NAME": "sft-1121T0139",
+    }  # fmt: skip
+    config = load_config("sft", environ=environ)
+    assert (config.model.partial_pretrain, config.data.train_files) == ("Qwen/Qwen3-0.6B", "/d/a.parquet")
+    assert (config.data.val_files, config.data.train_batch_size) == ("/d/b.parquet", 48)
+    assert (config.data.micro_batch_size, config.ulysses_sequence_parallel_size) == (6, 2)
+    assert (config.trainer.total_epochs, config.data.max_length) == (3, 4096)
+    assert (config.trainer.default_local_dir, config.trainer.project_name) == ("/c", "p")
+    assert config.trainer.experiment_name == "sft-1121T0139"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "algorithm.adv_estimator=grpo",
+        "actor_rollout_ref.rollout.n=5",
+        "actor_rollout_ref.actor.kl_loss_coef=0.001",
+        "algorithm.norm_adv_by_std_in_grpo=true",
+        "algorithm.use_kl_in_reward=false",
+        "use_kl_loss=true",
+        "loss_agg_mode=token-mean",
+        "ppo_mini_batch_size=16",
+    ],
+)
+def test_reinforcement_names_are_sent_where_they_belong(line, tmp_path):
+    with pytest.raises(CookbookError, match="cookbook/generative"):
+        load(line, tmp_path / "shell")
+
+
+def test_the_final_model_is_where_the_next_recipe_looks_for_it():
+    """cd cookbook/bradley_terry && MODEL_PATH=../sft/checkpoints/sft-final bash run_bt.sh"""
+    trainer = load_config("sft", environ={}).trainer
+    assert Path(trainer.default_local_dir, trainer.final_name).parts[-4:] == ("cookbook", "sft", "checkpoints", "sft-final")
