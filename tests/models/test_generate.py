@@ -1,0 +1,166 @@
+"""Generation against transformers' own, row by row; and what batching must not change."""
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from cookbook_lib.config import CookbookError
+from cookbook_lib.models.generate import Completion, configured_stops, generate
+
+SHAPE = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 64,
+    "pad_token_id": 0,
+    "eos_token_id": None,
+    "bos_token_id": None,
+    "tie_word_embeddings": False,
+    "initializer_range": 0.5,  # so that greedy choices are clear and varied
+}
+GPT2 = {
+    "vocab_size": 64,
+    "n_embd": 32,
+    "n_layer": 2,
+    "n_head": 4,
+    "n_positions": 64,
+    "tie_word_embeddings": False,
+    "initializer_range": 0.5,
+    "eos_token_id": None,
+    "bos_token_id": None,
+}
+MODELS = {
+    "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**SHAPE)),
+    "mistral, window": lambda: MistralForCausalLM(MistralConfig(**SHAPE, sliding_window=4)),
+    "gemma2, window and caps": lambda: Gemma2ForCausalLM(Gemma2Config(**SHAPE, sliding_window=4, query_pre_attn_scalar=8)),
+    "gpt2, learned positions": lambda: GPT2LMHeadModel(GPT2Config(**GPT2)),
+}  # fmt: skip
+PROMPTS = [[5, 9, 2], [11], [60, 3, 3, 12, 50, 7, 8, 1, 2], [7, 7], [30, 31, 32, 33, 34]]
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def model(request):
+    torch.manual_seed(1)
+    made = MODELS[request.param]().eval()
+    made.generation_config.eos_token_id = None
+    return made
+
+
+def one_by_one(model, prompt, **options):
+    """transformers' generate on one unpadded row."""
+    out = model.generate(
+        torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt)), do_sample=False, pad_token_id=0, **options
+    )
+    return tuple(out[0, len(prompt) :].tolist())
+
+
+def test_greedy_answers_equal_transformers_row_by_row(model):
+    expected = [one_by_one(model, prompt, max_new_tokens=12) for prompt in PROMPTS]
+    assert len(set(expected)) == len(PROMPTS)
+    ours = generate(model, PROMPTS, stop_ids=(), max_new_tokens=12, batch_size=3)
+    assert ours == [Completion(ids, finished=False) for ids in expected]
+
+
+def test_rows_end_at_a_stop_token_and_the_others_go_on(model):
+    free = [one_by_one(model, prompt, max_new_tokens=12) for prompt in PROMPTS]
+    everywhere = set.intersection(*map(set, free))
+    stops = {next(token for token in reversed(free[1]) if token not in everywhere)}
+    ours = generate(model, PROMPTS, stop_ids=stops, max_new_tokens=12, batch_size=5)
+    for whole, cut in zip(free, ours, strict=True):
+        end = next((t for t, token in enumerate(whole) if token in stops), None)
+        assert cut == Completion(whole[:end], finished=end is not None)
+    assert {row.finished for row in ours} == {True, False}
+
+
+@pytest.fixture(scope="module")
+def qwen():
+    torch.manual_seed(1)
+    return MODELS["qwen3"]().eval()
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_company_changes_nothing(qwen, temperature):
+    options = {"stop_ids": {3}, "max_new_tokens": 12, "temperature": temperature, "seed": 4}
+    together = generate(qwen, PROMPTS, batch_size=5, **options)
+    assert together == generate(qwen, PROMPTS, batch_size=1, **options)
+    assert together == generate(qwen, PROMPTS, batch_size=2, **options)
+    assert together[:2] == generate(qwen, PROMPTS[:2], batch_size=2, **options)
+
+
+def test_sampling_repeats_with_its_seed_and_follows_the_distribution(qwen):
+    draw = lambda seed, t=1.0: generate(  # noqa: E731
+        qwen, [[5, 9, 2]] * 400, stop_ids=(), max_new_tokens=1, temperature=t, seed=seed, batch_size=100
+    )
+    assert draw(1) == draw(1) != draw(2)
+    counts = torch.bincount(torch.tensor([row.ids[0] for row in draw(1, 4.0)]), minlength=64) / 400
+    with torch.no_grad():
+        chances = (qwen(torch.tensor([[5, 9, 2]])).logits[0, -1] / 4.0).softmax(-1)
+    assert (counts - chances).abs().max() < 4 * (chances.max() / 400).sqrt()
+    assert len({row.ids for row in draw(1, 0.01)}) < len({row.ids for row in draw(1, 4.0)})
+
+
+def test_the_generation_config_s_list_of_ends_is_respected(qwen):
+    (free,) = generate(qwen, [PROMPTS[0]], stop_ids=(), max_new_tokens=8)
+    for configured in (free.ids[2], [63, free.ids[2]]):
+        qwen.generation_config.eos_token_id = configured
+        assert free.ids[2] in configured_stops(qwen)
+        (cut,) = generate(qwen, [PROMPTS[0]], stop_ids=(), max_new_tokens=8)
+        assert cut == Completion(free.ids[: free.ids.index(free.ids[2])], finished=True)
+    qwen.generation_config.eos_token_id = None
+    assert configured_stops(qwen) == set()
+
+
+def test_a_sampling_generation_config_does_not_make_greedy_random(tiny_folder):
+    model = AutoModelForCausalLM.from_pretrained(tiny_folder)
+    before = generate(model, PROMPTS, stop_ids=(), max_new_tokens=6)
+    model.generation_config.update(do_sample=True, temperature=2.0, top_k=5, repetition_penalty=1.5)
+    assert generate(model, PROMPTS, stop_ids=(), max_new_tokens=6) == before
+
+
+def test_progress_counts_rows_and_no_rows_are_no_work(qwen):
+    seen = []
+    generate(qwen, PROMPTS, stop_ids=(), max_new_tokens=2, batch_size=2, progress=seen.append)
+    assert sum(seen) == len(PROMPTS)
+    assert generate(qwen, [], stop_ids=(), max_new_tokens=2) == []
+
+
+def test_the_model_is_in_evaluation_mode_and_keeps_no_graph(qwen):
+    qwen.train()
+    generate(qwen, [[1]], stop_ids=(), max_new_tokens=1)
+    assert not qwen.training
+    assert all(p.grad is None for p in qwen.parameters())
+
+
+@pytest.mark.parametrize(
+    ("prompts", "options", "sentence"),
+    [
+        ([[]], {}, "prompt 0 is empty"),
+        (
+            [[1], [1] * 60],
+            {},
+            r"prompt 1 has 60 tokens, which with max_new_tokens=8 is more than the model's 64 positions",
+        ),
+        ([[64]], {}, "prompt 0 has token 64, the model knows 64: the tokenizer is of another model"),
+        ([[1]], {"max_new_tokens": 0}, "max_new_tokens=0"),
+        ([[1]], {"batch_size": 0}, "batch_size=0"),
+        ([[1]], {"temperature": -1.0}, "temperature=-1.0"),
+        ([[1]], {"temperature": float("nan")}, "temperature=nan"),
+    ],
+)
+def test_what_cannot_be_generated_from(qwen, prompts, options, sentence):
+    with pytest.raises(CookbookError, match=sentence):
+        generate(qwen, prompts, **({"stop_ids": (), "max_new_tokens": 8} | options))
