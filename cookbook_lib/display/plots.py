@@ -1,7 +1,7 @@
 """Pictures of data and of plans, from plain numbers.
 
     length_histogram(lengths)        how long conversations are, and how many `max_length` would cut
-    schedule(rates)                  the learning rate of every step
+    schedule(points)                 the learning rate over the steps
     bars(values)                     a few measurements side by side
 
 Each returns a Picture: shown in a notebook, saved by `.save(path)`, and said in words by `str`.
@@ -48,8 +48,9 @@ def length_histogram(
     return Picture(draw, (7.2, 2.6), f"{title}: {len(ordered):,} conversations, {words}{beyond}")
 
 
-def schedule(rates: Sequence[float], *, warmup_steps: int = 0, title: str = "Learning rate") -> Picture:
-    """rates: the learning rate of step 0, 1, 2, ..."""
+def schedule(points: Sequence[tuple[int, float]], *, warmup_steps: int = 0, title: str = "Learning rate") -> Picture:
+    """points: (step, learning rate), by step."""
+    steps, rates = [step for step, _ in points], [rate for _, rate in points]
     peak, last = max(rates, default=0.0), rates[-1] if rates else 0.0
 
     def draw(figure: "Figure") -> None:
@@ -57,18 +58,20 @@ def schedule(rates: Sequence[float], *, warmup_steps: int = 0, title: str = "Lea
         if not rates:
             _draw_empty(axes, title)
             return
-        axes.plot(range(1, len(rates) + 1), rates, color=BLUE)
-        axes.fill_between(range(1, len(rates) + 1), rates, color=BLUE, alpha=0.1, linewidth=0)
+        axes.plot(steps, rates, color=BLUE)
+        axes.fill_between(steps, rates, color=BLUE, alpha=0.1, linewidth=0)
         if warmup_steps:
             axes.axvspan(0, warmup_steps, color=AMBER, alpha=0.12, linewidth=0)
             axes.text(warmup_steps, 0.04 * peak, f" warmup, {warmup_steps:,} steps", color=GREY, fontsize=8)
         set_title(axes, title, f"peak {peak:.3g} · last {last:.3g}")
         axes.set_xlabel("step")
-        axes.set_xlim(0, len(rates))
+        axes.set_xlim(0, steps[-1] or 1)
         axes.set_ylim(0, 1.1 * peak or 1)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.2g}" if value else "0")
 
-    text = f"{title}: {len(rates):,} steps, warmup {warmup_steps:,}, peak {peak:.3g}, last {last:.3g}"
+    text = (
+        f"{title}: {steps[-1] + 1 if steps else 0:,} steps, warmup {warmup_steps:,}, peak {peak:.3g}, last {last:.3g}"
+    )
     return Picture(draw, (7.2, 2.3), text)
 
 

@@ -5,7 +5,8 @@
 
 ipywidgets are used when there is a kernel and the package; otherwise, or with headless=True, the twin. A kernel with
 subshells handles a click while a cell runs, others between two cells; so a callback only sets a flag, which the running
-step looks at. On a multi-rank kernel widgets are made on every rank alike: nothing here asks for a rank.
+step looks at. On a multi-rank kernel (which answers between cells) widgets are made on every rank alike, and
+to stop a running `fit` there is JupyterLab's own stop button: the same request, by a signal.
 """
 
 import importlib.util

@@ -18,8 +18,8 @@ FORWARDS = [(1, 0, [300, 100]), (0, 0, [200, 200, 100]), (0, 1, [500]), (1, 1, [
         packing_picture(FORWARDS, budget=512),
         packing_picture(FORWARDS, padded=True),
         packing_picture([]),
-        schedule([1e-5, 2e-5, 1e-5], warmup_steps=1),
-        schedule([0.0]),
+        schedule([(0, 1e-5), (1, 2e-5), (2, 1e-5)], warmup_steps=1),
+        schedule([(0, 0.0)]),
         schedule([]),
         bars({"padded": 255.0, "packed": 2950.0}, unit="tokens/s", highlight="packed"),
         bars({}),
@@ -59,4 +59,7 @@ def test_padding_is_counted_per_forward():
 
 def test_bars_and_schedules_in_words():
     assert bars({"a": 1.5, "b": 2000.0}, unit="s", title="Time").text == "Time: a 1.5 s, b 2,000 s"
-    assert schedule([1e-5, 2e-5, 0.0], warmup_steps=1).text == "Learning rate: 3 steps, warmup 1, peak 2e-05, last 0"
+    assert (
+        schedule([(0, 1e-5), (1, 2e-5), (40, 0.0)], warmup_steps=1).text
+        == "Learning rate: 41 steps, warmup 1, peak 2e-05, last 0"
+    )
