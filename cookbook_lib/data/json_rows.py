@@ -133,9 +133,13 @@ class _Text:
         self._path, self._stream, self._decoder = path, stream, codecs.getincrementaldecoder("utf-8")()
 
     def read(self) -> str:
+        """The next characters; an empty string at the end of the file alone."""
         try:
-            chunk = self._stream.read(CHUNK)
-            return self._decoder.decode(chunk, final=not chunk)
+            text, chunk = "", b"?"
+            while chunk and not text:
+                chunk = self._stream.read(CHUNK)
+                text = self._decoder.decode(chunk, final=not chunk)
+            return text
         except UnicodeDecodeError as error:
             raise CookbookError(f"{self._path} is not UTF-8 ({error.reason}); save it as UTF-8") from None
 
@@ -149,13 +153,12 @@ def _skip_space(buffer: str, start: int) -> int:
 def _decode_item(path: Path, buffer: str, start: int, number: int) -> tuple[Any, int] | None:
     """The item that begins at `start` and the index after it, or None if the buffer ends inside it."""
     try:
-        item, end = DECODER.raw_decode(buffer, start)
+        return DECODER.raw_decode(buffer, start)
     except json.JSONDecodeError as error:
         cut = error.pos >= len(buffer) - CUT_MARGIN or error.msg.startswith("Unterminated string")
         if cut and len(buffer) < LONGEST_ROW:
             return None
         raise CookbookError(f"{path} stops being JSON in row {number + 1} ({error.msg}); correct the file") from None
-    return (item, end) if end < len(buffer) else None
 
 
 def _more(path: Path, text: _Text, rest: str, number: int) -> str:

@@ -35,7 +35,8 @@ def check(messages: Iterable[Any]) -> None:
         refuse("messages", [], "a conversation has at least one message", "drop the row, or name the right column")
     calls: set[str] = set()
     for index, message in enumerate(messages):
-        _check_message(f"messages[{index}]", message, calls)
+        if not _is_plain(message):
+            _check_message(f"messages[{index}]", message, calls)
 
 
 def require_answer(messages: Iterable[Message]) -> None:
@@ -94,6 +95,14 @@ def text_of(field: str, content: Any) -> str | None:
 # ---------------------------------------------------------------------------------------------------------- checking
 
 
+def _is_plain(message: Any) -> bool:
+    """Sound, and nothing but a role and ASCII content: most messages, which is why they are told at a glance."""
+    if type(message) is not dict or len(message) != 2 or message.get("role") not in ROLES:
+        return False
+    content = message.get("content")
+    return type(content) is str and content.isascii()
+
+
 def _check_message(field: str, message: Any, calls: set[str]) -> None:
     if not isinstance(message, dict):
         refuse(field, message, "a message is an object with role and content", "correct the row")
@@ -101,8 +110,6 @@ def _check_message(field: str, message: Any, calls: set[str]) -> None:
     if role not in ROLES:
         refuse(f"{field}.role", role, f"a role is one of {', '.join(ROLES)}", "rename it, or name its format")
     _check_text(f"{field}.content", message.get("content"), nullable="tool_calls" in message)
-    if len(message) == 2 and "content" in message:
-        return
     _check_text(f"{field}.reasoning_content", message.get("reasoning_content"), nullable=True)
     for index, call in enumerate(message.get("tool_calls") or ()):
         _check_call(f"{field}.tool_calls[{index}]", call, calls)

@@ -96,6 +96,8 @@ def checked(job: Job) -> tuple[Source, Converter]:
     converter = converter_named(job.converter or source.converter)
     check_options(converter, job.options)
     check_ratio(job.test_ratio)
+    if job.limit == 0 or job.limit < -1:
+        raise CookbookError(f"limit is {job.limit}, but at least one row must be read; leave it out to read all")
     if source.generate and job.inputs:
         raise CookbookError(f"source {source.name!r} makes its own rows and reads no --input; leave one of them out")
     if not source.generate and not source.hub and not job.inputs:
@@ -116,7 +118,8 @@ def converted(rows: Iterable[Row], converter: Converter, options: Options, repor
         except RowSkipped as skipped:
             report.skip(origin, skipped.reason)
         else:
-            yield from (replace(conversation, origin=origin) for conversation in made)
+            for conversation in made:
+                yield conversation.labelled(origin, conversation.group or opening_group(conversation.messages))
 
 
 def with_system(conversation: Conversation, system: str | None) -> Conversation:
@@ -157,7 +160,6 @@ def _rows(job: Job, source: Source, report: Report) -> Iterator[Row]:
 
 
 def _spool(conversation: Conversation, writer: ConversationWriter, tally: Tally) -> None:
-    conversation = replace(conversation, group=conversation.group or opening_group(conversation.messages))
     try:
         writer.write(conversation)
     except RowError as error:

@@ -45,6 +45,12 @@ class Conversation:
         except RowError as error:
             raise error.at(self.origin) from None
 
+    def labelled(self, origin: Origin | None, group: str | None) -> Conversation:
+        """The same conversation under this origin and group; its messages were checked, so they are not again."""
+        labelled = object.__new__(Conversation)
+        labelled.__dict__.update(self.__dict__, origin=origin, group=group)
+        return labelled
+
 
 def group_of(prompt: str) -> str:
     """The group of everything that answers this prompt: 16 hex digits that depend on its words alone."""

@@ -3,7 +3,7 @@
     two responses to one prompt, scored    ─▶ a score verdict for each   **Helpfulness Score: 2**
     (HelpSteer2, adjacent rows)            └▶ a preference verdict       **Preference: B**
     two responses, compared                ─▶ a preference verdict
-    (HelpSteer2 preference, HelpSteer3, chosen/rejected)
+    (HelpSteer2 preference, HelpSteer3, chosen/rejected; equal scores are a tie)
 
 The critique repeats the annotators' own reasons where the data has them, and else puts their scores into words. Which
 response is shown as A is drawn from a digest of the texts: it is the same in every run and tells nothing about the
@@ -159,8 +159,13 @@ def _compared(row: Mapping[str, Any]) -> Pair:
             value = whole_number(row, strength, -3, 3)
             return Pair(text_field(row, first), text_field(row, second), value, _reasons(row))
     chosen, rejected = _reply(row, "chosen"), _reply(row, "rejected")
-    equal = row.get("score_chosen") is not None and row.get("score_chosen") == row.get("score_rejected")
-    return Pair(chosen, rejected, 0 if equal else -2)
+    return Pair(chosen, rejected, 0 if _equal_scores(row) else -2)
+
+
+def _equal_scores(row: Mapping[str, Any]) -> bool:
+    """UltraFeedback's binarized sets call one of two equally scored responses chosen, at random: those are ties."""
+    scores = row if "score_chosen" in row else row.get("metadata") or {}
+    return scores.get("score_chosen") is not None and scores["score_chosen"] == scores.get("score_rejected")
 
 
 def _reply(row: Mapping[str, Any], name: str) -> str:
