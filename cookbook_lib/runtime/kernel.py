@@ -15,7 +15,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -57,7 +59,7 @@ class RootKernel(IPythonKernel):
         self.terminating = False
         self._request: tuple[Any, Any, dict[str, Any]] | None = None  # stream, ident, message of the turn that runs
         self._running_here = False
-        self._one_turn = asyncio.Lock()
+        self._postponed: deque[tuple[Any, ...]] = deque()  # handler, stream, ident, message
         self._report = Report(self._publish, settings.output)
         if team.size == 1:
             return
@@ -80,12 +82,9 @@ class RootKernel(IPythonKernel):
         if alone:
             await super().execute_request(stream, ident, parent)
             return
-        async with self._one_turn:
-            self._request = (stream, ident, parent)
-            try:
-                await super().execute_request(stream, ident, parent)
-            finally:
-                self._request = None
+        with self._request_of(stream, ident, parent):
+            await super().execute_request(stream, ident, parent)
+        await self._catch_up(ident, parent)
 
     async def do_execute(
         self,
@@ -119,7 +118,7 @@ class RootKernel(IPythonKernel):
     async def _own_part(self, turn: Turn, work: Callable[[], Awaitable[Reply]]) -> Reply:
         """Rank 0's share of a turn. An interrupt may hit any instruction up to the moment when it is ignored again."""
         if turn.over:  # the job is broken
-            return {"status": "ok"}
+            return {"status": "error", **self._report.error([0], turn.verdicts[0])}
         try:
             try:
                 self._running_here = True
@@ -156,18 +155,34 @@ class RootKernel(IPythonKernel):
         async def handle(stream: Any, ident: Any, message: dict[str, Any]) -> None:
             if not self._comms.shared(kind, message["content"]):
                 local(stream, ident, message)
-                return
-            async with self._one_turn:
-                self._request = (stream, ident, message)
-                try:
+            elif self._request is not None:  # ipykernel lets comm messages in while a cell awaits
+                self._postponed.append((handle, stream, ident, message))
+            else:
+                with self._request_of(stream, ident, message):
                     turn = self._begin("comm", type=kind, message=pack_message(message))
                     await self._finish(
-                        turn, await self._own_part(turn, lambda: _as_cell(local, stream, ident, message))
+                        turn, await self._own_part(turn, partial(_as_cell, local, stream, ident, message))
                     )
-                finally:
-                    self._request = None
+                await self._catch_up(ident, message)
 
         return handle
+
+    async def _catch_up(self, ident: Any, parent: dict[str, Any]) -> None:
+        """After a turn: handle the widget messages that came during it, each as the parent of its own output."""
+        while self._postponed:
+            handle, *request = self._postponed.popleft()
+            self.set_parent(request[1], request[2])
+            await handle(*request)
+        self.set_parent(ident, parent)
+
+    @contextmanager
+    def _request_of(self, stream: Any, ident: Any, message: dict[str, Any]) -> Iterator[None]:
+        """The message whose turn runs: output of all ranks belongs to it."""
+        self._request = (stream, ident, message)
+        try:
+            yield
+        finally:
+            self._request = None
 
     @property
     def kernel_info(self) -> dict[str, Any]:

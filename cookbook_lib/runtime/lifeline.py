@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 _PR_SET_PDEATHSIG = 1
 
@@ -88,12 +89,8 @@ def watch_signals(act: Callable[[int], None], *signals: int) -> None:
     for number in signals:
         signal.signal(number, _note)
 
-    def reset_in_child() -> None:
-        signal.set_wakeup_fd(-1)
-        for number in signals:
-            signal.signal(number, signal.SIG_DFL)
-
-    os.register_at_fork(after_in_child=reset_in_child)
+    os.register_at_fork(after_in_child=partial(signal.set_wakeup_fd, -1))
+    _keep_from_children(signals)
 
     def watch() -> None:
         while True:
@@ -108,12 +105,7 @@ def outlive(*signals: int) -> None:
     """Let these signals pass in this process. With a handler: children would inherit SIG_IGN through exec."""
     for number in signals:
         signal.signal(number, _note)
-
-    def reset_in_child() -> None:
-        for number in signals:
-            signal.signal(number, signal.SIG_DFL)
-
-    os.register_at_fork(after_in_child=reset_in_child)
+    _keep_from_children(signals)
 
 
 def leave(code: int) -> None:
@@ -128,6 +120,18 @@ def leave(code: int) -> None:
         if stream is not None:
             stream.flush()
     os._exit(code)
+
+
+def _keep_from_children(signals: tuple[int, ...]) -> None:
+    """A forked child gets the default action back; a signal that comes before that waits, and is not lost."""
+
+    def reset() -> None:
+        for number in signals:
+            signal.signal(number, signal.SIG_DFL)
+        unblock()
+
+    block, unblock = (partial(signal.pthread_sigmask, how, signals) for how in (signal.SIG_BLOCK, signal.SIG_UNBLOCK))
+    os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=reset)
 
 
 def _note(number: int, frame: object) -> None:

@@ -49,7 +49,7 @@ class Report:
         end = time.monotonic() + _WAIT_FOR_CAUSE_SECONDS
         while (failure := turn.first_failure()) is None and time.monotonic() < end:
             time.sleep(0.01)
-        if failure is not None and failure[0] != 0 and (failure[1].ename, failure[1].evalue) != (ename, evalue):
+        if failure is not None and failure[0] != 0 and not _same(failure[1], ename, evalue):
             self.error([failure[0]], failure[1])
 
     def error(self, ranks: list[int], verdict: Verdict) -> Content:
@@ -74,7 +74,7 @@ class Report:
             else:
                 self.note(f"{name_ranks(ranks)}: {verdict.ename}: {verdict.evalue}")
         failure = turn.first_failure()
-        if failure is None or failure[0] == 0:
+        if failure is None or failure[0] == 0 or _same(failure[1], own.get("ename"), own.get("evalue")):
             return own
         return {**own, "status": "error", **self.error([failure[0]], failure[1])}
 
@@ -91,6 +91,10 @@ class Report:
         if difference:
             self.note(f"ranks issued different numbers of collectives in {difference}")
         return False
+
+
+def _same(verdict: Verdict, ename: str | None, evalue: str | None) -> bool:
+    return (verdict.ename, verdict.evalue) == (ename, evalue)
 
 
 def _alike(turn: Turn, own: Content) -> list[tuple[Verdict | None, list[int]]]:

@@ -1,0 +1,130 @@
+"""Shutdown, restart and violent deaths: reported in seconds, and no process left."""
+
+import os
+import signal
+import time
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+
+STUCK = "if rank == 0: dist.barrier()\ntime.sleep(100)"
+
+
+def kill(kernel, who):
+    os.kill(kernel.job.pid(who), signal.SIGKILL)
+
+
+def test_shutdown_leaves_nothing_and_runs_exit_hooks(start_kernel, tmp_path):
+    kernel = start_kernel()
+    kernel.run(f"import atexit; atexit.register(lambda: open('{tmp_path}/' + str(rank), 'w').close())")
+    start = time.monotonic()
+    kernel.manager.shutdown_kernel()
+    assert time.monotonic() - start < 4
+    assert not kernel.job.left_after(3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]
+
+
+def test_restart_gives_a_fresh_world_even_when_stuck(start_kernel):
+    kernel = start_kernel()
+    kernel.client.execute(STUCK)
+    time.sleep(1)
+    kernel.manager.restart_kernel()
+    kernel.client.wait_for_ready(timeout=60)
+    assert kernel.run("rank").ename == "NameError"
+    workers = [e for e in kernel.job.processes().values() if "RANK" in e]
+    assert len(workers) == 2, "the old world is gone"
+
+
+def test_shutdown_now(start_kernel):
+    kernel = start_kernel()
+    kernel.client.execute("time.sleep(100)")
+    kernel.manager.shutdown_kernel(now=True)
+    assert not kernel.job.left_after(3)
+
+
+@pytest.mark.parametrize("who", ["launcher", "0"])
+def test_the_launcher_or_rank_0_is_killed(start_kernel, who):
+    kernel = start_kernel()
+    kill(kernel, who)
+    assert not kernel.job.left_after(8)
+    assert not kernel.manager.is_alive()
+
+
+@pytest.mark.parametrize(
+    "code", ["time.sleep(100)", "if rank == 0: dist.barrier()\ntime.sleep(100)"], ids=["sleep", "collective"]
+)
+def test_a_killed_rank_is_named_in_the_cell(start_kernel, code):
+    kernel = start_kernel(COOKBOOK_LINGER="2")
+    message = kernel.client.execute(code)
+    time.sleep(1)
+    pid = kernel.job.pid("1")
+    kill(kernel, "1")
+    result = kernel.collect(message, timeout=30)
+    assert (result.status, result.ename) == ("error", "RankDied")
+    assert f"rank 1 (process {pid}" in result.evalue
+    assert result.errors[0].startswith("RankDied: ")
+    assert result.seconds < 8
+    assert not kernel.job.left_after(12)
+
+
+def test_a_rank_killed_between_cells_is_reported_by_the_next(start_kernel):
+    kernel = start_kernel(COOKBOOK_LINGER="4")
+    kill(kernel, "1")
+    time.sleep(1)
+    result = kernel.run("1 + 1")
+    assert (result.status, result.ename) == ("error", "RankDied")
+    assert not kernel.job.left_after(15)
+
+
+def test_children_of_a_killed_rank_do_not_stay(start_kernel):
+    kernel = start_kernel(COOKBOOK_LINGER="1")
+    kernel.run("import subprocess; child = subprocess.Popen(['sleep', '300'])")
+    kill(kernel, "1")
+    assert not kernel.job.left_after(15)
+
+
+def test_a_forked_child_does_not_hide_the_death_of_its_rank(start_kernel):
+    kernel = start_kernel(COOKBOOK_LINGER="1")
+    kernel.run("import os\nif os.fork() == 0: time.sleep(300); os._exit(0)")
+    message = kernel.client.execute("time.sleep(100)")
+    time.sleep(0.5)
+    kill(kernel, "1")
+    assert kernel.collect(message, timeout=20).ename == "RankDied"
+    assert not kernel.job.left_after(15)
+
+
+def test_a_scheduler_that_signals_every_process_ends_no_rank(start_kernel):
+    """Slurm's SIGTERM reaches ranks directly; the runner turns its own into an interrupt."""
+    kernel = start_kernel()
+    for who in ("0", "1"):
+        os.kill(kernel.job.pid(who), signal.SIGTERM)
+    time.sleep(1)
+    assert kernel.value("total()") == 3.0
+
+
+def test_children_can_be_terminated(start_kernel):
+    """The ranks' own handling of SIGTERM is not inherited."""
+    kernel = start_kernel()
+    kernel.run("""
+import subprocess, multiprocessing
+a = subprocess.Popen(["sleep", "60"]); a.terminate()
+b = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,)); b.start(); b.terminate(); b.join(10)
+""")
+    assert kernel.value("total(a.wait(10)), b.exitcode") == (2.0 * -signal.SIGTERM, -signal.SIGTERM)
+
+
+def test_a_world_can_be_left_and_joined_again_and_again(start_kernel):
+    kernel = start_kernel()
+    for _ in range(5):
+        assert kernel.run("join()", timeout=30).status == "ok"
+        assert kernel.value("total()") == 3.0
+
+
+def test_one_rank_is_the_same_kernel(start_kernel):
+    kernel = start_kernel(1)
+    assert kernel.value("total()") == 1.0
+    assert kernel.interrupted("time.sleep(60)").ename == "KeyboardInterrupt"
+    assert kernel.value("int(os.environ['OMP_NUM_THREADS'])") >= 1
+    kernel.manager.shutdown_kernel()
+    assert not kernel.job.left_after(3)
