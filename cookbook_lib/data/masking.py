@@ -31,12 +31,12 @@ from cookbook_lib.data.records import Conversation
 from cookbook_lib.data.refusals import RowRefused
 from cookbook_lib.data.rendering import Protection, Renderer, for_template
 from cookbook_lib.data.scaffold import Scaffold, read_scaffold
+from cookbook_lib.data.speakers import speakers
 from cookbook_lib.data.templates import own_template
 from cookbook_lib.data.text_tokens import TextTokenizer, TextTokens
 from cookbook_lib.data.truncation import Cut, Measured, Truncation, cuts
 
 TrainOn = Literal["assistant", "last_assistant", "all"]
-ROLES = ("template", "system", "user", "assistant", "tool")  # by the numbers in Example.roles
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Example:
 
     input_ids: NDArray[np.int32]  # (T,)
     weights: NDArray[np.float32]  # (T,): loss weight of token t as a target, 0 = not learned; weights[0] = 0
-    roles: NDArray[np.uint8] | None = None  # (T,): who speaks, a position in ROLES; for looking at, not for training
+    roles: NDArray[np.uint8] | None = None  # (T,): who speaks (speakers.py); for looking at, not for training
 
 
 def encode(
@@ -146,7 +146,10 @@ class Encoder:
         tokens = self.tokens(chat.text, protected)
         slices = tuple(tokens.within(*places.get(m, (0, 0))) for m in range(len(messages)))
         self._check_tokens(chat, tokens, slices, [span.start for span in spans])
-        return Encoded(_example(messages, tokens, slices, weights, train_on), slices)
+        learned = _token_weights(len(tokens.ids), slices, weights, train_on)
+        roles = [message["role"] for message in messages]
+        spoken = speakers(roles, chat.text, places, self.scaffold.closing, tokens)
+        return Encoded(Example(tokens.ids, learned, spoken), slices)
 
     def rendered(self, messages: tuple[dict, ...], tools: tuple[dict, ...] | None) -> tuple[Chat, bool]:
         """The conversation through its template, once; and whether its own control tokens were put aside for that."""
@@ -233,20 +236,14 @@ def _own_weight(message: dict, default: bool) -> float:
     return float(default or message.get("train") is True) if weight is None else float(weight)
 
 
-def _example(
-    messages: tuple[dict, ...],
-    tokens: TextTokens,
-    slices: tuple[slice, ...],
-    weights: tuple[float, ...],
-    train_on: TrainOn,
-) -> Example:
-    learned = np.full(len(tokens.ids), float(train_on == "all"), dtype=np.float32)
-    roles = np.zeros(len(tokens.ids), dtype=np.uint8)
-    for message, where, weight in zip(messages, slices, weights, strict=True):
+def _token_weights(
+    count: int, slices: tuple[slice, ...], weights: tuple[float, ...], train_on: TrainOn
+) -> NDArray[np.float32]:
+    learned = np.full(count, float(train_on == "all"), dtype=np.float32)
+    for where, weight in zip(slices, weights, strict=True):
         learned[where] = weight
-        roles[where] = ROLES.index(message["role"])
     learned[:1] = 0  # nothing comes before the first token, so it is nobody's target
-    return Example(tokens.ids, learned, roles)
+    return learned
 
 
 def _measured(messages: tuple[dict, ...], weights: tuple[float, ...], encoded: Encoded) -> Measured:

@@ -3,28 +3,28 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from cookbook_lib.data.masking import ROLES, Example
+from cookbook_lib.data.masking import Example
+from cookbook_lib.data.speakers import FRAME, ROLES
 
 
 def token_rows(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
-    """Rows {text, id, role, weight, document, position} of conversations packed one after another.
+    """Rows {text, id, role, template, weight, document, position} of conversations packed one after another.
 
-    A token that is only part of a character is shown as the tokenizer spells it: ⟨âĢ⟩.
+    template: the chat template wrote the token, around what the role says. A token that is only part of a character is
+    shown as the tokenizer spells it: ⟨âĢ⟩.
     """
-    return [
-        {
-            "text": _shown(int(token), tokenizer),
-            "id": int(token),
-            "role": "template" if example.roles is None else ROLES[example.roles[position]],
-            "weight": float(example.weights[position]),
-            "document": document,
-            "position": position,
-        }
-        for document, example in enumerate(examples)
-        for position, token in enumerate(example.input_ids)
-    ]
+    rows: list[dict[str, Any]] = []
+    for document, example in enumerate(examples):
+        spoken = np.zeros(len(example.input_ids), np.uint8) if example.roles is None else example.roles
+        columns = zip(example.input_ids.tolist(), example.weights.tolist(), spoken.tolist(), strict=True)
+        for position, (token, weight, speaker) in enumerate(columns):
+            who = {"role": ROLES[speaker % FRAME], "template": speaker >= FRAME}
+            what = {"text": _shown(token, tokenizer), "id": token, "weight": weight}
+            rows.append({**what, **who, "document": document, "position": position})
+    return rows
 
 
 def _shown(token: int, tokenizer: PreTrainedTokenizerBase) -> str:

@@ -13,6 +13,7 @@ from cookbook_lib.display.source import source as source
 from cookbook_lib.display.tables import comparison as comparison
 from cookbook_lib.display.tables import parity as parity
 from cookbook_lib.display.tables import table as table
+from cookbook_lib.display.tokens import token_view as token_view
 from cookbook_lib.display.views import Html as Html
 from cookbook_lib.display.views import Picture as Picture
 from cookbook_lib.display.widgets import browse as browse

@@ -13,10 +13,11 @@ from transformers import PreTrainedTokenizerFast
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.answers import answer_spans, from_headers, from_prefixes, from_texts
 from cookbook_lib.data.contents import by_marks
-from cookbook_lib.data.masking import ROLES, Example, encode, encoder_for
+from cookbook_lib.data.masking import Example, encode, encoder_for
 from cookbook_lib.data.records import Conversation, Origin
 from cookbook_lib.data.refusals import RowRefused
 from cookbook_lib.data.rendering import for_template
+from cookbook_lib.data.speakers import FRAME, ROLES
 from cookbook_lib.data.templates import PRESETS, preset
 
 LONG = 100_000
@@ -279,7 +280,9 @@ def test_roles_say_who_speaks(tokenizer):
     said = {role: tokenizer.decode(example.input_ids[example.roles == number]) for number, role in enumerate(ROLES)}
     assert said["user"].strip() == "hi there"
     assert said["assistant"] == tokenizer.decode(example.input_ids[example.weights > 0])
-    assert said["system"] == ""
+    assert said["system"] == said["template"] == ""
+    around = tokenizer.decode(example.input_ids[example.roles == ROLES.index("user") + FRAME])
+    assert around.endswith(encoder_for(tokenizer).scaffold.closing)
 
 
 # ------------------------------------------------------------------------------------------------- what is learned

@@ -205,11 +205,14 @@ def test_token_rows_say_who_speaks_and_what_is_learned(chatml, tmp_path):
     assert len(rows) == made.lengths.sum()
     learned = "".join(row["text"] for row in rows if row["weight"] and row["document"] == 1)
     assert learned == "cat yes<|im_end|>"
-    assert {row["role"] for row in rows if row["weight"]} == {"assistant"}
+    assert {(row["role"], row["template"]) for row in rows if row["weight"]} == {("assistant", False)}
+    asked = "".join(row["text"] for row in rows if row["role"] == "user" and row["document"] == 1)
+    assert asked == "<|im_start|>user\nwhat is 1?<|im_end|>\n"
     assert rows[0] == {
         "text": "<|im_start|>",
         "id": chatml.convert_tokens_to_ids("<|im_start|>"),
-        "role": "template",
+        "role": "user",
+        "template": True,
         "weight": 0.0,
         "document": 0,
         "position": 0,
@@ -218,4 +221,4 @@ def test_token_rows_say_who_speaks_and_what_is_learned(chatml, tmp_path):
 
 def test_a_token_that_is_part_of_a_character_is_shown_as_spelled(chatml):
     rows = token_rows([encode(conversation("日", "yes"), chatml, max_length=100)], chatml)
-    assert [row["text"] for row in rows if row["role"] == "user"] == ["⟨æ⟩", "⟨Ĺ⟩", "⟨¥⟩"]
+    assert [row["text"] for row in rows if row["role"] == "user" and not row["template"]] == ["⟨æ⟩", "⟨Ĺ⟩", "⟨¥⟩"]
