@@ -15,6 +15,7 @@ from cookbook_lib.data.catalog import SOURCES
 from cookbook_lib.data.converters import CONVERTERS, Options
 from cookbook_lib.data.prepare import Job, prepare
 from cookbook_lib.data.report import table
+from cookbook_lib.data.sources import load_loader
 
 EXAMPLES = """
 examples
@@ -30,6 +31,9 @@ examples
     python scripts/prepare_sft_data.py --source alpaca --input medical.jsonl --output sft_data \\
         --system "You are a medical response evaluator. Assess accuracy, clarity and safety."
 
+  a source of your own: a function under @register_source or @register_converter in a file of yours
+    python scripts/prepare_sft_data.py --loader my_tickets.py --source tickets --output sft_data
+
 what is written into --output
   train.parquet, test.parquet  a `messages` column of {role, content}; no prompt is in both
   report.json                  rows read, kept, dropped by reason with file and row, lengths, duplicates
@@ -39,14 +43,23 @@ what is written into --output
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when data was written, 2 with one sentence when it was not."""
-    given = parser().parse_args(arguments)
     try:
+        load_loaders(arguments)
+        given = parser().parse_args(arguments)
         summary = prepare(job_from(given))
     except CookbookError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(table(summary))
     return 0
+
+
+def load_loaders(arguments: list[str] | None) -> None:
+    """Run the --loader files before the choices of --source are known: they may add to them."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--loader", action="append", default=[])
+    for path in early.parse_known_args(arguments)[0].loader:
+        load_loader(Path(path))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -58,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     add("--source", required=True, choices=list(SOURCES), metavar="NAME", help="format of the data, see below")
     add("--output", required=True, type=Path, metavar="FOLDER", help="where the files go; made if need be")
     add("--input", action="append", default=[], metavar="PATH", help="file, folder or hub:name; may be given again")
+    add("--loader", action="append", metavar="FILE.py", help="run a file that registers sources or converters of yours")
     add("--converter", choices=list(CONVERTERS), metavar="NAME", help="read the source's rows as another format")
     add("--limit", type=int, default=-1, metavar="N", help="read at most N rows (default: all)")
     add("--test-ratio", type=float, default=0.1, metavar="R", help="share of the prompts kept for test (default: 0.1)")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -24,13 +24,13 @@ from tqdm import tqdm
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data import catalog as catalog
 from cookbook_lib.data import quality
+from cookbook_lib.data.conversion import converted
 from cookbook_lib.data.converters.registry import Converter, Options, check_options, converter_named
 from cookbook_lib.data.lengths import Lengths
-from cookbook_lib.data.messages import require_answer
-from cookbook_lib.data.origin import RowError, RowSkipped
+from cookbook_lib.data.origin import RowError
 from cookbook_lib.data.parquet import ConversationWriter, publish_split
-from cookbook_lib.data.records import Conversation, opening_group
-from cookbook_lib.data.report import Report
+from cookbook_lib.data.records import Conversation
+from cookbook_lib.data.report import Report, nothing_kept
 from cookbook_lib.data.sources import Row, Source, generated_rows, read_rows, source_named
 from cookbook_lib.data.splits import Groups, check_ratio, stratum_of
 
@@ -105,34 +105,11 @@ def checked(job: Job) -> tuple[Source, Converter]:
     return source, converter
 
 
-def converted(rows: Iterable[Row], converter: Converter, options: Options, report: Report) -> Iterator[Conversation]:
-    """Rows -> conversations with their origin; rows that cannot be converted go to the report."""
-    for origin, row in converter.gather(rows) if converter.gather else rows:
-        try:
-            made = converter.convert(row, options)
-            made = [made] if isinstance(made, Conversation) else list(made)
-            for conversation in made:
-                require_answer(conversation.messages)
-        except RowError as error:
-            report.refuse(error.at(origin))
-        except RowSkipped as skipped:
-            report.skip(origin, skipped.reason)
-        else:
-            for conversation in made:
-                yield conversation.labelled(origin, conversation.group or opening_group(conversation.messages))
-
-
 def with_system(conversation: Conversation, system: str | None) -> Conversation:
     """The conversation with this system message, if it has none of its own."""
     if system is None or conversation.messages[0]["role"] == "system":
         return conversation
     return replace(conversation, messages=({"role": "system", "content": system}, *conversation.messages))
-
-
-def nothing_kept(summary: dict[str, Any], report: Path) -> CookbookError:
-    """The error of a run that read rows and could keep none."""
-    reasons = "; ".join(f"{reason}: {entry['count']}" for reason, entry in list(summary["dropped"].items())[:3])
-    return CookbookError(f"none of {summary['rows_read']} rows was kept ({reasons}); see {report} and loosen the rule")
 
 
 def _kept(job: Job, source: Source, converter: Converter, tally: Tally) -> Iterator[Conversation]:

@@ -18,14 +18,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from cookbook_lib.data import messages as schema
-from cookbook_lib.data.messages import Message
+from cookbook_lib.data.messages import Message, check, require_answer
 from cookbook_lib.data.origin import MISSING, refuse
 from cookbook_lib.data.origin import Origin as Origin
 from cookbook_lib.data.origin import RowError as RowError
 from cookbook_lib.data.parquet import stored_columns
 from cookbook_lib.data.report import Report
 from cookbook_lib.data.sources import read_rows
+from cookbook_lib.data.spellings import normalise, normalise_tools
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Conversation:
 
     def __post_init__(self) -> None:
         try:
-            schema.check(self.messages)
+            check(self.messages)
         except RowError as error:
             raise error.at(self.origin) from None
 
@@ -96,7 +96,7 @@ def _conversations(
     for origin, row in read_rows(files, report):
         try:
             conversation = conversation_from(row, origin, messages_key, tools_key)
-            schema.require_answer(conversation.messages)
+            require_answer(conversation.messages)
         except RowError as error:
             report.refuse(error.at(origin))
             continue
@@ -112,7 +112,7 @@ def conversation_from(row: dict[str, Any], origin: Origin, messages_key: str, to
     if tools_key is not None and tools_key not in row:
         refuse(tools_key, MISSING, "this column was named as the tools", "correct tools_key, or leave it null")
     stored = stored_columns(row, messages_key)
-    messages = stored.messages or schema.normalise(row[messages_key])
-    tools = stored.tools or schema.normalise_tools(row.get(tools_key or "tools"))
+    messages = stored.messages or normalise(row[messages_key])
+    tools = stored.tools or normalise_tools(row.get(tools_key or "tools"))
     group = stored.group or opening_group(messages)
     return Conversation(messages, tools, origin, group, stored.source, stored.answer)

@@ -151,3 +151,9 @@ def table(summary: dict[str, Any]) -> str:
 def _lengths_line(lengths: dict[str, Any]) -> str:
     middle, p95, most = (f"{lengths[name]:,}" for name in ("median", "p95", "max"))
     return f"{middle:>10}  {lengths['unit']} (median; 95 %: {p95}, most: {most})"
+
+
+def nothing_kept(summary: dict[str, Any], report: Path) -> CookbookError:
+    """The error of a run that read rows and could keep none."""
+    reasons = "; ".join(f"{reason}: {entry['count']}" for reason, entry in list(summary["dropped"].items())[:3])
+    return CookbookError(f"none of {summary['rows_read']} rows was kept ({reasons}); see {report} and loosen the rule")

@@ -17,12 +17,12 @@ from typing import Any
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data import quality
+from cookbook_lib.data.conversion import converted
 from cookbook_lib.data.converters import Options, converter_named
 from cookbook_lib.data.lengths import Lengths
 from cookbook_lib.data.origin import RowError, refuse
-from cookbook_lib.data.prepare import converted, nothing_kept
 from cookbook_lib.data.records import Conversation
-from cookbook_lib.data.report import Report
+from cookbook_lib.data.report import Report, nothing_kept
 from cookbook_lib.data.sources import Row, read_rows
 
 

@@ -19,6 +19,7 @@ Another file type, or another place altogether, is one decorated function:
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,13 @@ def register_source(name: str, *, converter: str, about: str = "") -> Callable[[
         return generate
 
     return register
+
+
+def load_loader(path: Path) -> None:
+    """Run a Python file whose decorated functions register themselves; raises CookbookError where it is not there."""
+    if not path.is_file():
+        raise CookbookError(f"there is no loader {path}; give a Python file that registers a source or a converter")
+    runpy.run_path(str(path))
 
 
 def source_named(name: str) -> Source:

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from cookbook_lib.config import CookbookError
-from cookbook_lib.data import json_rows
+from cookbook_lib.data import json_array
 from cookbook_lib.data.json_rows import json_rows as rows_of
 
 ROWS = [
@@ -46,7 +46,7 @@ def test_every_shape_gives_the_same_rows(tmp_path, name, shape, ascii_only):
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 64])
 def test_an_array_is_read_alike_whatever_the_chunk_cuts(tmp_path, monkeypatch, chunk):
-    monkeypatch.setattr(json_rows, "CHUNK", chunk)
+    monkeypatch.setattr(json_array, "CHUNK", chunk)
     path = tmp_path / "rows.json"
     path.write_text(
         json.dumps([*ROWS, {"truth": True, "none": None, "number": -1.5e-3, "e": "\u00e9"}]), encoding="utf-8"

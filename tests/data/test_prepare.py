@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from cookbook_lib.data import sources
+from cookbook_lib.data.converters import registry
 from cookbook_lib.data.parquet import SCHEMA
 from cookbook_lib.data.records import read_conversations
 
@@ -166,6 +168,7 @@ def test_token_lengths(tmp_path):
             ["--source", "helpsteer2", "--input", "{folder}/poor.jsonl"],
             "none of 1 rows was kept .correctness below 4: 1.",
         ),
+        (["--source", "embedded", "--loader", "{folder}/none.py"], "there is no loader"),
         (["--source", "gym"], "has no public data set; give --input"),
         (["--source", "embedded", "--input", "{folder}/alpaca.jsonl"], "makes its own rows"),
         (["--source", "embedded", "--test-ratio", "1"], "test ratio is 1.0"),
@@ -218,3 +221,31 @@ def test_help_teaches(capsys):
 def test_progress_goes_to_stderr_when_asked(tmp_path, capsys):
     assert main(["--source", "embedded", "--limit", "100", "--progress", "--output", str(tmp_path / "out")]) == 0
     assert "100 rows" in capsys.readouterr().err
+
+
+def test_a_loader_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.setitem(sources.SOURCES, "tickets", None)  # so that both names are gone after the test
+    monkeypatch.setitem(registry.CONVERTERS, "ticket", None)
+    loader = tmp_path / "tickets.py"
+    loader.write_text(TICKETS)
+    output = tmp_path / "out"
+    assert main(["--loader", str(loader), "--source", "tickets", "--limit", "30", "--output", str(output)]) == 0
+    (first, *_) = read_conversations(output / "train.parquet")
+    assert [message["content"] for message in first.messages] == ["Where is 0?", "Here."]
+    assert first.source == "tickets"
+
+
+TICKETS = """
+from cookbook_lib.data.converters import register_converter
+from cookbook_lib.data.records import chat
+from cookbook_lib.data.sources import register_source
+
+@register_converter("ticket")
+def from_ticket(row, options):
+    return chat(row["asked"], row["told"], source="tickets")
+
+@register_source("tickets", converter="ticket")
+def tickets(limit, seed):
+    for number in range(limit):
+        yield {"asked": f"Where is {number}?", "told": "Here."}
+"""

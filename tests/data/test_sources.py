@@ -1,6 +1,7 @@
 """Rows from files, folders, frames, functions; and the sentence where there are none."""
 
 import json
+import sys
 
 import pandas as pd
 import pyarrow as pa
@@ -90,6 +91,14 @@ def test_an_unreachable_hub_is_one_sentence(monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: pytest.fail("the hub was asked again"))
     with pytest.raises(
         CookbookError, match=r"hub:a/b cannot be read from the hub \(ConnectionError: no network\); give --input"
+    ):
+        rows("hub:a/b")
+
+
+def test_without_datasets_the_sentence_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(
+        CookbookError, match="hub:a/b needs the `datasets` package; pip install datasets, or give --input"
     ):
         rows("hub:a/b")
 

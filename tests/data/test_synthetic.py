@@ -5,15 +5,8 @@ from collections import Counter
 import pytest
 
 from cookbook_lib.data.converters.helpsteer2 import prompt_turns
-from cookbook_lib.data.synthetic import (
-    ATTRIBUTES,
-    KINDS,
-    NEIGHBOURS,
-    SCORES,
-    embedded_rows,
-    embedded_texts,
-    facts_of_the_lane,
-)
+from cookbook_lib.data.larkspur import ATTRIBUTES, KINDS, NEIGHBOURS, facts_of_the_lane
+from cookbook_lib.data.synthetic import SCORES, embedded_rows, embedded_texts
 from cookbook_lib.data.truth import states_answer
 
 ROWS = list(embedded_rows(4000, seed=3))

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cookbook_lib.data import messages as schema
+from cookbook_lib.data import spellings
 from cookbook_lib.data.converters.registry import Options, register_converter
 from cookbook_lib.data.messages import Message
 from cookbook_lib.data.origin import MISSING, RowSkipped, refuse
@@ -44,7 +44,7 @@ def from_rollout(row: dict[str, Any], options: Options) -> Conversation:
     done = Turns(train=True, calls=asked.calls)
     done.add_all("response.output", _output_items(row))
     messages = tuple(asked.messages + done.messages)
-    tools = schema.normalise_tools(params.get("tools"))
+    tools = spellings.normalise_tools(params.get("tools"))
     return Conversation(messages, tools, group=opening_group(messages), source="gym")
 
 
@@ -80,7 +80,7 @@ class Turns:
         getattr(self, f"_{kind}")(field, item)
 
     def _message(self, field: str, item: Mapping[str, Any]) -> None:
-        text = schema.text_of(f"{field}.content", item.get("content")) or ""
+        text = spellings.text_of(f"{field}.content", item.get("content")) or ""
         if item.get("role") == "assistant":
             self._append("content", text)
         else:
@@ -94,7 +94,7 @@ class Turns:
             self._append("reasoning_content", text)
 
     def _function_call(self, field: str, item: Mapping[str, Any]) -> None:
-        call = schema.tool_call(field, {**item, "id": item.get("call_id")})
+        call = spellings.tool_call(field, {**item, "id": item.get("call_id")})
         if item.get("call_id"):
             self.calls[item["call_id"]] = call["function"]["name"]
         self._assistant().setdefault("tool_calls", []).append(call)
@@ -103,7 +103,7 @@ class Turns:
         identity = item.get("call_id", MISSING)
         if identity not in self.calls:
             refuse(f"{field}.call_id", identity, "an output answers a call made before it", "leave the rollout out")
-        output = schema.text_of(f"{field}.output", item.get("output")) or ""
+        output = spellings.text_of(f"{field}.output", item.get("output")) or ""
         self._outside({"role": "tool", "content": output, "tool_call_id": identity, "name": self.calls[identity]})
 
     def _append(self, key: str, text: str) -> None:

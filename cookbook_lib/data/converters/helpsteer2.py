@@ -3,7 +3,8 @@
     "What is a bond?<extra_id_1>Assistant\\nA loan.<extra_id_1>User\\nAnd a coupon?"      a prompt of several turns
      └─ user ──────┘                       └ asst┘                  └─ user ──────┘
 
-Both responses to a prompt share its group, so they never straddle train and test.
+Both responses to a prompt share its group, so they never straddle train and test. Two columns that the embedded source
+adds are kept where they are: `kind`, a label for stratifying, and `expected_answer`, what a right response must state.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ def from_helpsteer2(row: dict[str, Any], options: Options) -> Conversation:
     if whole_number(row, "correctness", 0, HIGHEST) < options.min_correctness:
         raise RowSkipped(f"correctness below {options.min_correctness}")
     messages = (*prompt_turns(prompt), {"role": "assistant", "content": response})
-    answer = row.get("expected_answer")
-    return Conversation(messages, group=group_of(prompt), source="helpsteer2", answer=answer)
+    source = f"helpsteer2/{row['kind']}" if row.get("kind") else "helpsteer2"
+    return Conversation(messages, group=group_of(prompt), source=source, answer=row.get("expected_answer"))
 
 
 def prompt_turns(prompt: str) -> tuple[Message, ...]:

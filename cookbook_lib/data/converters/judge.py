@@ -14,16 +14,15 @@ before it judges. `answer` is the verdict's phrase, so that evaluation can look 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby, pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 from cookbook_lib.config import CookbookError
-from cookbook_lib.data import messages as schema
 from cookbook_lib.data.converters import critique
-from cookbook_lib.data.converters.fields import optional_text, text_field, whole_number
-from cookbook_lib.data.converters.helpsteer2 import HIGHEST, MARK, SCORES, prompt_turns
+from cookbook_lib.data.converters.comparisons import Pair, comparison_of, question_of, scores_of
+from cookbook_lib.data.converters.fields import text_field
+from cookbook_lib.data.converters.helpsteer2 import SCORES
 from cookbook_lib.data.converters.registry import Options, register_converter
 from cookbook_lib.data.records import Conversation, chat, group_of
 from cookbook_lib.data.sources import Row
@@ -46,30 +45,6 @@ Response B: {b}
 {task}"""
 SCORE_TASK = {"first": "Give a score from 0 to 4, then say why.", "last": "Say why, then give a score from 0 to 4."}
 PAIR_TASK = {"first": "Prefer A, B or tie, then say why.", "last": "Say why, then prefer A, B or tie."}
-# Published names of (first response, second response, strength); a negative strength prefers the first.
-COMPARED = (
-    ("response_1", "response_2", "preference_strength"),
-    ("response1", "response2", "overall_preference"),
-)
-
-
-class Pair(NamedTuple):
-    """Two responses, and how much better the second is: -3 to 3, 0 for a tie.
-
-    `why` is what the annotators wrote, of Response 1 and Response 2; `scores` are theirs for each response.
-    """
-
-    first: str
-    second: str
-    strength: int
-    why: str = ""
-    scores: tuple[dict[str, int], dict[str, int]] = ({}, {})
-
-    def swapped(self) -> Pair:
-        """The same judgement with the responses in the other order."""
-        names = {"1": "2", "2": "1"}
-        why = re.sub(r"(Response )([12])\b", lambda found: found[1] + names[found[2]], self.why)
-        return Pair(self.second, self.first, -self.strength, why, self.scores[::-1])
 
 
 def same_prompt(rows: Iterable[Row]) -> Iterator[Row]:
@@ -94,13 +69,13 @@ def from_judgements(row: dict[str, Any], options: Options) -> Iterator[Conversat
     if "responses" in row:
         yield from _from_scores(row, options)
     else:
-        question, prompt = _question(row)
-        yield _preference(question, prompt, _compared(row), options)
+        question, prompt = question_of(row)
+        yield _preference(question, prompt, comparison_of(row), options)
 
 
 def _from_scores(row: Mapping[str, Any], options: Options) -> Iterator[Conversation]:
-    question, prompt = _question(row)
-    scored = [(text_field(member, "response"), _scores(member, options.aspect)) for member in row["responses"]]
+    question, prompt = question_of(row)
+    scored = [(text_field(member, "response"), scores_of(member, options.aspect)) for member in row["responses"]]
     for response, scores in scored:
         yield _score(question, prompt, response, scores, options)
     for (first, low), (second, high) in pairwise(scored):
@@ -132,53 +107,6 @@ def _preference(question: str, prompt: str, pair: Pair, options: Options) -> Con
 def _said(verdict: str, why: str, options: Options) -> str:
     parts = [f"**{verdict}**", why] if options.verdict == "first" else [why, f"**{verdict}**"]
     return "\n\n".join(parts)
-
-
-# ------------------------------------------------------------------------------------------------------ reading rows
-
-
-def _question(row: Mapping[str, Any]) -> tuple[str, str]:
-    """The question as a judge sees it (with speakers where there were several turns), and the prompt that groups it."""
-    if "context" in row:
-        turns = schema.normalise(row["context"])
-    else:
-        prompt = text_field(row, "prompt", "question", "query", "instruction")
-        turns = prompt_turns(prompt) if MARK.search(prompt) else ({"role": "user", "content": prompt},)
-    shown = "\n\n".join(f"{turn['role'].capitalize()}: {turn['content']}" for turn in turns)
-    return (turns[0]["content"] if len(turns) == 1 else shown), row.get("prompt") or shown
-
-
-def _scores(row: Mapping[str, Any], aspect: str) -> dict[str, int]:
-    present = [name for name in SCORES if row.get(name) is not None or name == aspect]
-    return {name: whole_number(row, name, 0, HIGHEST) for name in present}
-
-
-def _compared(row: Mapping[str, Any]) -> Pair:
-    for first, second, strength in COMPARED:
-        if first in row:
-            value = whole_number(row, strength, -3, 3)
-            return Pair(text_field(row, first), text_field(row, second), value, _reasons(row))
-    chosen, rejected = _reply(row, "chosen"), _reply(row, "rejected")
-    return Pair(chosen, rejected, 0 if _equal_scores(row) else -2)
-
-
-def _equal_scores(row: Mapping[str, Any]) -> bool:
-    """UltraFeedback's binarized sets call one of two equally scored responses chosen, at random: those are ties."""
-    scores = row if "score_chosen" in row else row.get("metadata") or {}
-    return scores.get("score_chosen") is not None and scores["score_chosen"] == scores.get("score_rejected")
-
-
-def _reply(row: Mapping[str, Any], name: str) -> str:
-    """A response as text, or the last message of a list of them."""
-    value = row.get(name)
-    return (schema.normalise(value)[-1]["content"] or "") if isinstance(value, list) else text_field(row, name)
-
-
-def _reasons(row: Mapping[str, Any]) -> str:
-    """What the annotators wrote: HelpSteer2's elaboration, or the first reasoning of HelpSteer3; "@" marks dropped."""
-    individual = row.get("individual_preference") or [{}]
-    written = optional_text(row, "preference_elaboration", "preference_statement")
-    return (written or optional_text(individual[0], "reasoning")).replace("@Response", "Response").strip()
 
 
 def _digest(*texts: str) -> int:

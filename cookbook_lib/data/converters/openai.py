@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cookbook_lib.data import messages as schema
+from cookbook_lib.data import spellings
 from cookbook_lib.data.converters.registry import Options, register_converter
 from cookbook_lib.data.origin import MISSING
 from cookbook_lib.data.records import Conversation, opening_group
@@ -17,6 +17,6 @@ from cookbook_lib.data.records import Conversation, opening_group
 @register_converter("openai", about="messages: [{role, content, tool_calls, ...}], optional tools column")
 def from_openai(row: dict[str, Any], options: Options) -> Conversation:
     """One row of messages -> one conversation."""
-    messages = schema.normalise(row.get("messages", MISSING))
-    tools = schema.normalise_tools(row.get("tools"))
+    messages = spellings.normalise(row.get("messages", MISSING))
+    tools = spellings.normalise_tools(row.get("tools"))
     return Conversation(messages, tools, group=opening_group(messages), source="openai")

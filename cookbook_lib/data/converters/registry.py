@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.records import Conversation
@@ -37,6 +37,7 @@ class Options:
 
 
 Convert = Callable[[dict[str, Any], Options], Conversation | Iterable[Conversation]]
+AnyConvert = TypeVar("AnyConvert", bound=Convert)
 Gather = Callable[[Iterable[Row]], Iterator[Row]]
 
 
@@ -56,10 +57,10 @@ CONVERTERS: dict[str, Converter] = {}
 
 def register_converter(
     name: str, *, about: str = "", uses: tuple[str, ...] = (), gather: Gather | None = None
-) -> Callable[[Convert], Convert]:
+) -> Callable[[AnyConvert], AnyConvert]:
     """Decorator: the function takes (row, options) and returns Conversations."""
 
-    def register(convert: Convert) -> Convert:
+    def register(convert: AnyConvert) -> AnyConvert:
         CONVERTERS[name] = Converter(name, convert, about or (convert.__doc__ or "").strip(), uses, gather)
         return convert
 

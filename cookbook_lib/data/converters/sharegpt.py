@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cookbook_lib.data import messages as schema
+from cookbook_lib.data import spellings
 from cookbook_lib.data.converters.fields import optional_text
 from cookbook_lib.data.converters.registry import Options, register_converter
 from cookbook_lib.data.messages import Message
@@ -38,7 +38,7 @@ def from_sharegpt(row: dict[str, Any], options: Options) -> Conversation:
     system = optional_text(row, "system")
     head: list[Message] = [{"role": "system", "content": system}] if system else []
     messages = tuple(head + [_message(f"conversations[{index}]", turn) for index, turn in enumerate(turns)])
-    tools = schema.normalise_tools(row.get("tools"))
+    tools = spellings.normalise_tools(row.get("tools"))
     return Conversation(messages, tools, group=opening_group(messages), source="sharegpt")
 
 
@@ -57,6 +57,6 @@ def _message(field: str, turn: Any) -> Message:
 
 
 def _calls(field: str, value: str) -> list[dict[str, Any]]:
-    parsed = schema.parsed(field, value)
+    parsed = spellings.parsed(field, value)
     calls = parsed if isinstance(parsed, list) else [parsed]
-    return [schema.tool_call(field, call) for call in calls]
+    return [spellings.tool_call(field, call) for call in calls]

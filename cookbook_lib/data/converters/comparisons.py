@@ -1,0 +1,88 @@
+"""Reading what annotators judged: the question, the scores of a response, the comparison of two.
+
+HelpSteer2              prompt, response, five scores
+HelpSteer2 preference   prompt, response_1, response_2, preference_strength -3..3, preference_elaboration
+HelpSteer3              context, response1, response2, overall_preference -3..3, individual_preference
+pairs                   prompt, chosen, rejected; score_chosen and score_rejected where known
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from cookbook_lib.data import spellings
+from cookbook_lib.data.converters.fields import optional_text, text_field, whole_number
+from cookbook_lib.data.converters.helpsteer2 import HIGHEST, MARK, SCORES, prompt_turns
+
+# Published names of (first response, second response, strength); a negative strength prefers the first.
+COMPARED = (
+    ("response_1", "response_2", "preference_strength"),
+    ("response1", "response2", "overall_preference"),
+)
+
+
+class Pair(NamedTuple):
+    """Two responses, and how much better the second is: -3 to 3, 0 for a tie.
+
+    `why` is what the annotators wrote, of Response 1 and Response 2; `scores` are theirs for each response.
+    """
+
+    first: str
+    second: str
+    strength: int
+    why: str = ""
+    scores: tuple[dict[str, int], dict[str, int]] = ({}, {})
+
+    def swapped(self) -> Pair:
+        """The same judgement with the responses in the other order."""
+        names = {"1": "2", "2": "1"}
+        why = re.sub(r"(Response )([12])\b", lambda found: found[1] + names[found[2]], self.why)
+        return Pair(self.second, self.first, -self.strength, why, self.scores[::-1])
+
+
+def question_of(row: Mapping[str, Any]) -> tuple[str, str]:
+    """The question as a judge sees it (with speakers where there were several turns), and the prompt that groups it."""
+    if "context" in row:
+        turns = spellings.normalise(row["context"])
+    else:
+        prompt = text_field(row, "prompt", "question", "query", "instruction")
+        turns = prompt_turns(prompt) if MARK.search(prompt) else ({"role": "user", "content": prompt},)
+    shown = "\n\n".join(f"{turn['role'].capitalize()}: {turn['content']}" for turn in turns)
+    return (turns[0]["content"] if len(turns) == 1 else shown), row.get("prompt") or shown
+
+
+def scores_of(row: Mapping[str, Any], aspect: str) -> dict[str, int]:
+    """The scores that a row has; this aspect's must be among them."""
+    present = [name for name in SCORES if row.get(name) is not None or name == aspect]
+    return {name: whole_number(row, name, 0, HIGHEST) for name in present}
+
+
+def comparison_of(row: Mapping[str, Any]) -> Pair:
+    """A row's comparison, by whichever published names it has."""
+    for first, second, strength in COMPARED:
+        if first in row:
+            value = whole_number(row, strength, -3, 3)
+            return Pair(text_field(row, first), text_field(row, second), value, _reasons(row))
+    chosen, rejected = _reply(row, "chosen"), _reply(row, "rejected")
+    return Pair(chosen, rejected, 0 if _equal_scores(row) else -2)
+
+
+def _equal_scores(row: Mapping[str, Any]) -> bool:
+    """UltraFeedback's binarized sets call one of two equally scored responses chosen, at random: those are ties."""
+    scores = row if "score_chosen" in row else row.get("metadata") or {}
+    return scores.get("score_chosen") is not None and scores["score_chosen"] == scores.get("score_rejected")
+
+
+def _reply(row: Mapping[str, Any], name: str) -> str:
+    """A response as text, or the last message of a list of them."""
+    value = row.get(name)
+    return (spellings.normalise(value)[-1]["content"] or "") if isinstance(value, list) else text_field(row, name)
+
+
+def _reasons(row: Mapping[str, Any]) -> str:
+    """What the annotators wrote: HelpSteer2's elaboration, or the first reasoning of HelpSteer3; "@" marks dropped."""
+    individual = row.get("individual_preference") or [{}]
+    written = optional_text(row, "preference_elaboration", "preference_statement")
+    return (written or optional_text(individual[0], "reasoning")).replace("@Response", "Response").strip()
