@@ -84,7 +84,7 @@ class LiveProgress:
 
     def _parts(self) -> list[str]:
         count = f"{self._done:,}" if self.total is None else f"{self._done:,}/{self.total:,}"
-        notes = [_note(name, value) for name, value in self._notes.items()]
+        notes = [_note(name, self._notes[name]) for name in NOTED if name in self._notes]
         return [f"{count} {self.unit}", *notes, *self._time_parts()]
 
     def _time_parts(self) -> list[str]:

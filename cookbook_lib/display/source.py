@@ -75,7 +75,7 @@ def _html(code: str, place: str, path: Path) -> str:
         f'<div style="border:{HAIRLINE};border-radius:6px;margin:6px 0;overflow:hidden">'
         f'<div style="font:12px/1.4 {SANS};padding:5px 12px;border-bottom:{HAIRLINE};opacity:.75">'
         f'<a href="{html.escape(link)}" style="color:inherit;text-decoration:none">{html.escape(place)}</a></div>'
-        f'<pre style="font:12.5px/1.5 {MONO};margin:0;padding:10px 12px;overflow-x:auto;background:none;color:inherit">'
+        f'<pre style="font:12.5px/1.5 {MONO};margin:0;padding:10px 12px;white-space:pre;overflow-x:auto;background:none;color:inherit">'
         f"{''.join(_coloured(code))}</pre></div>"
     )
 

@@ -1,6 +1,6 @@
 """Small tables from plain values: HTML for a notebook, aligned text for a terminal, the same numbers in both.
 
-    table(rows)                  dicts in a list, one dict (name, value), or a DataFrame
+    table(rows)                  dicts or tuples in a list, one dict (name, value), or a DataFrame
     comparison(before, after)    two dicts of numbers with their change, and whether it is for the better
     parity(rows, limit)          relative differences, green up to the limit and red above it
 
@@ -8,44 +8,34 @@ Numbers are set right and grouped by thousands, floats get four significant digi
 None is a dash. Long tables are cut with a last line that says how many rows are not shown.
 """
 
-import html
 import math
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cookbook_lib.display.style import HAIRLINE, SANS, TONES, tint
+from cookbook_lib.display.table_layout import Cell, render_table
 from cookbook_lib.display.views import Html
 
 Format = str | Callable[[Any], str]  # ".2%" or a function
 Formats = Mapping[str, Format]
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One formatted value; `tone` is good, bad, note, key or empty."""
-
-    text: str
-    right: bool = False
-    tone: str = ""
-
-
 def table(data: Any, caption: str = "", formats: Formats | None = None, *, max_rows: int = 60) -> Html:
     """Show rows.
 
-    data: a list of dicts (columns in order of appearance), a dict (two columns without a head), or a DataFrame.
+    data: a list of dicts (columns in order of appearance) or a DataFrame; a dict or a list of tuples, without a head.
     formats: column -> format spec (".2%") or function; for a dict, name -> the same. `{"loss": ".3f"}`.
     """
     formats = formats or {}
     if isinstance(data, Mapping):
         rows = [[Cell(str(name)), Cell(_cell(value, formats.get(name)).text)] for name, value in data.items()]
-        return _render([], rows, caption, max_rows)
+        return render_table([], rows, caption, max_rows)
     records = _records(data)
+    if records and isinstance(records[0], tuple):
+        return render_table([], [[_cell(value, None) for value in record] for record in records], caption, max_rows)
     columns = list(dict.fromkeys(name for record in records for name in record))
     rows = [[_cell(record.get(name), formats.get(name)) for name in columns] for record in records]
-    return _render([str(name) for name in columns], rows, caption, max_rows)
+    return render_table([str(name) for name in columns], rows, caption, max_rows)
 
 
 def comparison(
@@ -68,7 +58,7 @@ def comparison(
         old, new = before.get(name), after.get(name)
         change = _change(old, new, str(name).endswith(falling), formats.get(name))
         rows.append([Cell(str(name)), _cell(old, formats.get(name)), _cell(new, formats.get(name)), change])
-    return _render(["", *names, "change"], rows, caption, len(rows))
+    return render_table(["", *names, "change"], rows, caption, len(rows))
 
 
 def parity(rows: Sequence[Mapping[str, Any]], limit: float, caption: str = "", *, label: str | None = None) -> Html:
@@ -79,10 +69,12 @@ def parity(rows: Sequence[Mapping[str, Any]], limit: float, caption: str = "", *
     judged = [cell for row in cells for cell in row if cell.tone in ("good", "bad")]
     failed = sum(cell.tone == "bad" for cell in judged)
     verdict = f"{failed} of {len(judged)} above {limit:g}" if failed else f"all {len(judged)} within {limit:g}"
-    return _render([str(name) for name in columns], cells, f"{caption} · {verdict}" if caption else verdict, len(cells))
+    return render_table(
+        [str(name) for name in columns], cells, f"{caption} · {verdict}" if caption else verdict, len(cells)
+    )
 
 
-def _records(data: Any) -> list[Mapping[str, Any]]:
+def _records(data: Any) -> list[Any]:
     if hasattr(data, "to_dict"):  # a DataFrame, without importing pandas
         return list(data.to_dict("records"))
     return list(data)
@@ -141,61 +133,3 @@ def _judged(value: Any, limit: float, judge: bool) -> Cell:
         return _cell(value, None)
     within = math.isfinite(value) and abs(value) <= limit
     return Cell(f"{value:.1e}", right=True, tone="good" if within else "bad")
-
-
-def _render(head: list[str], rows: list[list[Cell]], caption: str, max_rows: int) -> Html:
-    shown, hidden = rows[:max_rows], max(0, len(rows) - max_rows)
-    rest = f"… {hidden:,} more row{'s' * (hidden > 1)}" if hidden else ""
-    return Html(_html(head, shown, caption, rest), _text(head, shown, caption, rest))
-
-
-def _html(head: list[str], rows: list[list[Cell]], caption: str, rest: str) -> str:
-    titles = "".join(map(_html_title, head, _set_right(head, rows)))
-    top = f'<thead><tr style="background:none">{titles}</tr></thead>' if head else ""
-    body = "".join(f'<tr style="background:none">{"".join(map(_html_cell, row))}</tr>' for row in rows)
-    above = f'<div style="font-weight:600;margin-bottom:4px">{html.escape(caption)}</div>' if caption else ""
-    below = f'<div style="opacity:.6;margin-top:4px">{rest}</div>' if rest else ""
-    return (
-        f'<div style="font:13px/1.45 {SANS};margin:6px 0;overflow-x:auto">{above}'
-        f'<table style="border-collapse:collapse;border:none;font:inherit;font-variant-numeric:tabular-nums;margin:0">'
-        f"{top}<tbody>{body}</tbody></table>{below}</div>"
-    )
-
-
-def _html_title(name: str, right: bool) -> str:
-    return f'<th style="{_box(right)};font-weight:600;opacity:.7">{html.escape(name)}</th>'
-
-
-def _html_cell(cell: Cell) -> str:
-    shade = f";background:{tint(TONES[cell.tone], 0.18)}" if cell.tone else ""
-    return f'<td style="{_box(cell.right)}{shade}">{html.escape(cell.text)}</td>'
-
-
-def _box(right: bool) -> str:
-    lines = f"border:none;border-bottom:{HAIRLINE};white-space:pre-wrap;vertical-align:top"
-    return f"text-align:{'right' if right else 'left'};padding:3px 14px 3px 6px;{lines}"
-
-
-def _text(head: list[str], rows: list[list[Cell]], caption: str, rest: str) -> str:
-    marks = {"bad": " ✗", "good": " ✓"}
-    lines = [[cell.text.replace("\n", " ⏎ ") + marks.get(cell.tone, "") for cell in row] for row in rows]
-    right = _set_right(head, rows)
-    widths = [max(map(_width, column)) for column in zip(*([head] if head else []), *lines, strict=True)]
-    ruled = [head, ["─" * width for width in widths]] if head else []
-    set_lines = ["  ".join(map(_pad, line, widths, right)).rstrip() for line in [*ruled, *lines]]
-    return "\n".join([*([caption] if caption else []), *set_lines, *([rest] if rest else [])])
-
-
-def _set_right(head: list[str], rows: list[list[Cell]]) -> list[bool]:
-    """Which columns hold numbers."""
-    return [any(cell.right for cell in column) for column in zip(*rows, strict=True)] or [False] * len(head)
-
-
-def _width(text: str) -> int:
-    """Columns that a terminal gives to the text: two for a wide (East Asian) character, none for a combining one."""
-    return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
-
-
-def _pad(text: str, width: int, right: bool) -> str:
-    gap = " " * (width - _width(text))
-    return gap + text if right else text + gap

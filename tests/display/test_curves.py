@@ -5,7 +5,8 @@ import math
 import matplotlib
 import pytest
 
-from cookbook_lib.display.curves import LiveCurves, smooth, training_curves
+from cookbook_lib.display.curve_panels import smooth
+from cookbook_lib.display.curves import LiveCurves, training_curves
 from cookbook_lib.display.screens import Pace
 
 
@@ -66,6 +67,15 @@ def test_it_draws_no_faster_than_its_pace_and_always_the_last_state():
     assert screen.final
     assert screen.texts[-1] == "sft · step 100 · loss 100"
     assert len(screen.texts) <= 13
+
+
+def test_a_run_that_was_stopped_still_shows_its_last_step():
+    screen, clock = Recorder(), Clock()
+    with pytest.raises(KeyboardInterrupt), LiveCurves("sft", screen=screen, pace=Pace(clock=clock)) as live:
+        live.log(1, {"train/loss": 2.0})
+        live.log(2, {"train/loss": 1.0})
+        raise KeyboardInterrupt
+    assert screen.texts == ["sft · step 1 · loss 2", "sft · step 2 · loss 1"]
 
 
 def test_a_slow_drawing_waits_longer():

@@ -33,6 +33,11 @@ def test_a_frame_and_its_rows_look_the_same():
     assert table(pd.DataFrame(rows)) == table(rows)
 
 
+def test_pairs_need_no_head_and_may_repeat_a_name():
+    text = table([("steps", "1,234"), ("note", "a"), ("note", "b")]).text
+    assert text.splitlines() == ["steps  1,234", "note   a", "note   b"]
+
+
 def test_formats_by_column():
     assert table([{"share": 0.123}], formats={"share": ".0%"}).text.endswith("12%")
     assert table([{"size": 2048}], formats={"size": lambda n: f"{n // 1024} KiB"}).text.endswith("2 KiB")
