@@ -46,6 +46,7 @@ def test_a_mean_of_means_fails(folder):
     """The same table with each micro-batch divided by its own tokens: right only where there is a single one."""
     layouts = [layout for layout in LAYOUTS if layout.world <= 2]
     rows = parity_table(folder, layouts, [Cut(True, False, 1), Cut(True, False, 3)], by_the_micro_batch)
-    wrong = {(row.layout.name, row.cut.accumulation): min(row.loss, row.gradient) for row in rows}
+    wrong = {(row.layout.name, row.cut.accumulation): row.gradient for row in rows}
     assert wrong.pop(("1 process", 1)) <= LIMIT
     assert min(wrong.values()) > 1000 * LIMIT, wrong
+    assert max(row.loss for row in rows) > 1000 * LIMIT

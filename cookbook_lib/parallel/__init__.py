@@ -6,6 +6,7 @@
     gradient_checkpointing.py   recompute activations in backward
     ulysses.py                  one sequence over several ranks, around any attention function
     collectives.py              the differentiable all-to-all underneath
+    spawn.py                    a function on N processes of this machine, for tests and comparisons
 
 This room knows nothing of the models it shards or of the attention that it spreads.
 """

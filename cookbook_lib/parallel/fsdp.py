@@ -39,9 +39,9 @@ def shard_model(
 ) -> nn.Module:
     """Shard each layer, and what is left in the root, over mesh.fsdp_mesh; returns the same module.
 
-    layers: the blocks that are gathered one at a time, inside `module`. param_offload: shards, their gradients and their
-    optimizer state rest in CPU memory (pinned on CUDA). reshard_after_forward=False keeps layers whole between forward
-    and backward: one all-gather less per layer, for the memory of the whole model in compute_dtype.
+    layers: the blocks that are gathered one at a time, inside `module`. param_offload: shards, their gradients and
+    their optimizer state rest in CPU memory (pinned on CUDA). reshard_after_forward=False keeps layers whole between
+    forward and backward: one all-gather less per layer, for the memory of the whole model in compute_dtype.
     Raises CookbookError when a master weight is in less than fp32.
     """
     _check_master_weights(module)
@@ -56,6 +56,7 @@ def shard_model(
             reshard_after_forward=reshard_after_forward and part is not module,
         )
         _sum_gradients(cast(FSDPModule, part))
+        _reduce_unused(cast(FSDPModule, part))
     return module
 
 
@@ -63,8 +64,8 @@ def synchronise_gradients(module: nn.Module, *, last: bool, keep_whole: bool = F
     """Say, before each micro-batch, whether it is the `last` one of the optimizer step.
 
     Copies (HSDP) meet only after the last; shards are reduced after each, so accumulating costs no memory. With
-    keep_whole=True every rank accumulates whole fp32 gradients, and they are reduced once: less communication, for 4 bytes
-    per parameter.
+    keep_whole=True every rank accumulates whole fp32 gradients, and they are reduced once: less communication, for 4
+    bytes per parameter.
     """
     root = cast(FSDPModule, module)
     root.set_is_last_backward(last)
@@ -75,8 +76,8 @@ def synchronise_gradients(module: nn.Module, *, last: bool, keep_whole: bool = F
 def recover(module: nn.Module) -> None:
     """Make a sharded module trainable again after an exception in forward or backward left its hooks half-run.
 
-    Without it, an interrupted model may go on without error and never learn again. All gradients are dropped. Every rank
-    calls it, having left the step at the same collective (else groups no longer match: join the world anew).
+    Without it, an interrupted model may go on without error and never learn again. All gradients are dropped. Every
+    rank calls it, having left the step at the same collective (else groups no longer match: join the world anew).
     """
     root = cast(FSDPModule, module)
     if not hasattr(root, "reset_iter_state"):
@@ -132,7 +133,7 @@ def _sum_of_squares(shards: list[torch.Tensor], mesh: DeviceMesh | None, dims: t
 
 
 def _sharding(grad: torch.Tensor) -> tuple[DeviceMesh | None, tuple[int, ...]]:
-    """Over which dimensions of which mesh the pieces of `grad` add up; (None, ()) for a plain tensor, alike on all ranks."""
+    """Over which dimensions of which mesh the pieces of `grad` add up; (None, ()) if plain, alike on all ranks."""
     if not isinstance(grad, DTensor):
         return None, ()
     if any(placement.is_partial() for placement in grad.placements):
@@ -148,6 +149,12 @@ def _sum_gradients(part: FSDPModule) -> None:
     """Turn off FSDP's averaging: divide by 1, and ask for plain sums (gloo has no other, NCCL is spared a scaling)."""
     part.set_gradient_divide_factor(1.0)
     part.set_force_sum_reduction_for_comms(True)
+
+
+def _reduce_unused(part: FSDPModule) -> None:
+    """A parameter that this rank's tokens did not reach (an expert, say) counts as zero; the other ranks wait for it."""
+    if hasattr(part, "set_reduce_scatter_unused_params"):  # torch 2.13; before, such a step fails in the reduction
+        part.set_reduce_scatter_unused_params(True, recurse=False)
 
 
 def _check_master_weights(module: nn.Module) -> None:

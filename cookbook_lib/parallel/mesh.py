@@ -6,13 +6,13 @@
     parameters replicate 0 0  0  0  1  1  1  1        copies of the model (HSDP; one copy when fsdp_size is the world)
                shard    0  1  2  3  0  1  2  3        a copy is cut over these ranks (FSDP)
 
-The views are independent. Every rank has tokens of its own, so a gradient is a sum over the whole world under any views.
+The views are independent: every rank has tokens of its own, so a gradient is a sum over the whole world under any.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar, overload
+from typing import TypeVar, cast, overload
 
 import torch
 import torch.distributed as dist
@@ -56,7 +56,7 @@ class Mesh:
     @overload
     def sum(self, x: torch.Tensor) -> torch.Tensor: ...
     def sum(self, x: float | torch.Tensor) -> float | torch.Tensor:
-        """The sum over the world: of a number (in float64, on the CPU: no GPU is waited for) or of a tensor (a new one)."""
+        """The sum over the world: of a number (in float64, on the CPU: no GPU is waited for) or of a tensor."""
         total = x.detach().clone() if isinstance(x, torch.Tensor) else torch.tensor(x, dtype=torch.float64)
         dist.all_reduce(total)
         return total if isinstance(x, torch.Tensor) else total.item()
@@ -96,8 +96,12 @@ class Mesh:
         finally:
             store.set(f"{turn}/{self.rank}", outcome)
 
+    def once(self, work: Callable[[], T]) -> T:
+        """Run `work` on rank 0 alone; every rank gets the result (picklable) or, as CookbookError, the failure."""
+        return self.broadcast(self.first(lambda: work() if self.is_main else cast(T, None)))
+
     def describe(self) -> str:
-        """For people: `4 processes on cpu: 2 data-parallel groups x 2 Ulysses ranks; 1 copy of the model in 4 shards`."""
+        """`4 processes on cpu: 2 data-parallel groups x 2 Ulysses ranks; 1 copy of the model in 4 shards`."""
         rows = f"{_many(self.dp, 'data-parallel group')} x {_many(self.sp, 'Ulysses rank')}"
         copies = _many(self.world_size // self.shard_size, "copy", "copies")
         return (

@@ -71,7 +71,7 @@ def check_heads(num_heads: int, sp: int) -> None:
 def take_shard(batch: Batch, mesh: Mesh) -> Batch:
     """This rank's slice of a batch: of every (B, T) tensor field of a dataclass, tokens sp_rank * T/sp and on.
 
-    Other fields (boundaries, row names) tell of the whole sequence and stay. Raises CookbookError when sp does not divide T.
+    Other fields (boundaries, row names) tell of the whole sequence and stay. CookbookError when sp does not divide T.
     """
     if mesh.sp == 1:
         return batch
@@ -87,7 +87,7 @@ def _slice(x: torch.Tensor, mesh: Mesh) -> torch.Tensor:
     if x.shape[1] % mesh.sp:
         raise CookbookError(
             f"a row of {x.shape[1]} tokens cannot be cut into {mesh.sp} equal slices for Ulysses; "
-            f"pad it to {math.ceil(x.shape[1] / mesh.sp) * mesh.sp} (pack with a multiple of ulysses_sequence_parallel_size)."
+            f"pad it to {math.ceil(x.shape[1] / mesh.sp) * mesh.sp} (a multiple of ulysses_sequence_parallel_size)."
         )
     return x.chunk(mesh.sp, dim=1)[mesh.sp_rank].contiguous()
 

@@ -3,8 +3,8 @@
     torchrun, or our kernel, sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT  ->  N processes
     nothing set (a plain `python3` kernel, a script)                                      ->  a world of one, no port
 
-Both are process groups, so that there is one code path and not two. On CUDA the world speaks gloo for CPU tensors (counts
-and flags, which then never wait for queued GPU work) and NCCL for GPU tensors.
+Both are process groups, so that there is one code path and not two. On CUDA the world speaks gloo for CPU tensors
+(counts and flags, which then never wait for queued GPU work) and NCCL for GPU tensors.
 
 A world can be left and joined again in the same process, as a notebook does after an error. Every join meets under a
 prefix of its own in the store: the keys of the previous world are still there, and a group that reads them hangs.

@@ -8,6 +8,7 @@ What is cut here is what `fit` runs: the same batches, model, loss, sharding and
 as they come (the longest conversations in one, none at all in another), where an average of averages cannot hide.
 """
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -19,8 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+import transformers
 from torch.distributed.tensor import DTensor
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from cookbook_lib.data.masking import Example
 from cookbook_lib.data.packing import Batch, pack, pad, shift
@@ -88,31 +90,44 @@ class Parity:
         }
 
 
+def by_the_step(mesh: Mesh, units: list[float]) -> list[float]:
+    """What `fit` does: every micro-batch of every rank is divided by the units of the whole step."""
+    return [mesh.sum(sum(units))] * len(units)
+
+
+def by_the_micro_batch(mesh: Mesh, units: list[float]) -> list[float]:
+    """What others do, and is wrong: a mean of each micro-batch, then the mean of those means."""
+    return [max(own, 1.0) * mesh.world_size * len(units) for own in units]
+
+
 def parity_table(
-    folder: Path, layouts: Sequence[Layout] = LAYOUTS, cuts: Sequence[Cut] = CUTS, *, timeout: float = 600.0
+    folder: Path,
+    layouts: Sequence[Layout] = LAYOUTS,
+    cuts: Sequence[Cut] = CUTS,
+    divide: Divide = by_the_step,
+    *,
+    timeout: float = 600.0,
 ) -> list[Parity]:
     """Measure every layout under every cut, fp32 on CPU ranks of this machine; each world is started once.
 
-    folder: a Hugging Face model, small. Returns one Parity for each pair, in the order given.
+    folder: a small Hugging Face model. divide: a module-level function. One Parity for each pair, in their order.
     """
     found: list[Parity] = []
     for world in sorted({layout.world for layout in layouts}):
         here = [layout for layout in layouts if layout.world == world]
-        found += run_ranks(measure_layouts, world, folder, here, cuts, timeout=timeout)[0]
+        found += run_ranks(measure_layouts, world, folder, here, cuts, divide, timeout=timeout)[0]
     return sorted(found, key=lambda p: (layouts.index(p.layout), cuts.index(p.cut)))
 
 
-def measure_layouts(folder: Path, layouts: Sequence[Layout], cuts: Sequence[Cut]) -> list[Parity]:
-    """In a world of the layouts' size already: every rank calls it, rank 0's result counts."""
+def measure_layouts(folder: Path, layouts: Sequence[Layout], cuts: Sequence[Cut], divide: Divide) -> list[Parity]:
+    """The part of `parity_table` that runs on every rank of a world; rank 0's result counts."""
     examples = unequal_examples(folder)
     truth = plain_step(folder, examples) if int(os.environ["RANK"]) == 0 else None
-    return [measure(folder, examples, layout, cut, truth) for layout in layouts for cut in cuts]
+    return [measure(folder, examples, layout, cut, truth, divide) for layout in layouts for cut in cuts]
 
 
 def unequal_examples(folder: Path, seed: int = 0) -> list[Example]:
     """Twelve made-up conversations of 2 to 90 tokens with whole, half and no weights; the first token is never learned."""
-    from transformers import AutoConfig
-
     rng, vocabulary = np.random.default_rng(seed), AutoConfig.from_pretrained(folder).get_text_config().vocab_size
     lengths = (90, 3, 41, 7, 64, 5, 11, 29, 2, 17, 53, 6)
     return [
@@ -126,6 +141,7 @@ def unequal_examples(folder: Path, seed: int = 0) -> list[Example]:
 
 def plain_step(folder: Path, examples: Sequence[Example]) -> Truth:
     """The step as transformers alone would take it, one conversation at a time."""
+    transformers.utils.logging.disable_progress_bar()
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager")
     units, total = sum(float(e.weights.sum()) for e in examples), 0.0
     for example in examples:
@@ -138,23 +154,13 @@ def plain_step(folder: Path, examples: Sequence[Example]) -> Truth:
     return total, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
-def by_the_step(mesh: Mesh, units: list[float]) -> list[float]:
-    """What `fit` does: every micro-batch of every rank is divided by the units of the whole step."""
-    return [mesh.sum(sum(units))] * len(units)
-
-
-def by_the_micro_batch(mesh: Mesh, units: list[float]) -> list[float]:
-    """What others do, and is wrong: a mean of each micro-batch, then the mean of those means."""
-    return [max(own, 1.0) * mesh.world_size * len(units) for own in units]
-
-
 def measure(
     folder: Path,
     examples: Sequence[Example],
     layout: Layout,
     cut: Cut,
     truth: Truth | None,
-    divide: Divide = by_the_step,
+    divide: Divide,
 ) -> Parity:
     """One step of `layout` under `cut` against `truth` (which only rank 0 needs). A collective call."""
     start = time.perf_counter()
@@ -167,8 +173,9 @@ def measure(
     loss, grads = sharded_step(model, mesh, deal(examples, mesh, cut), divide)
     differences = (0.0, 0.0, "")
     if truth is not None:
-        worst = max(grads, key=lambda name: _relative(grads[name], truth[1][name]))
-        differences = (abs(loss - truth[0]) / truth[0], _relative(grads[worst], truth[1][worst]), worst)
+        by_name = {name: _relative(grads[name], want) for name, want in truth[1].items()}
+        worst = max(by_name, key=lambda name: by_name[name])
+        differences = (abs(loss - truth[0]) / truth[0], by_name[worst], worst)
     return Parity(layout, cut, *differences, seconds=time.perf_counter() - start)
 
 
@@ -183,7 +190,7 @@ def deal(examples: Sequence[Example], mesh: Mesh, cut: Cut) -> list[Batch]:
 
 
 def sharded_step(
-    model: PackedModel, mesh: Mesh, micro_batches: list[Batch], divide: Divide = by_the_step
+    model: PackedModel, mesh: Mesh, micro_batches: list[Batch], divide: Divide
 ) -> tuple[float, dict[str, torch.Tensor]]:
     """Forward and backward of one step, as `fit` runs it; the loss over the world, and whole gradients by file name."""
     objective, total = SFT(), 0.0
@@ -203,4 +210,5 @@ def _whole(parameter: torch.nn.Parameter) -> torch.Tensor:
 
 
 def _relative(got: torch.Tensor, want: torch.Tensor) -> float:
-    return float((got - want).norm() / want.norm())
+    off = float((got - want).norm() / want.norm())
+    return off if math.isfinite(off) else math.inf  # a NaN would lose every comparison

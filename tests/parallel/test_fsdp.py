@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 from cookbook_lib.config import CookbookError
@@ -146,6 +147,32 @@ def test_options_change_no_gradient():
     assert max(got.values()) < 1e-14, got
 
 
+class Experts(nn.Module):
+    """Two weights, of which each rank's tokens reach one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.experts = nn.ModuleList(nn.Linear(4, 4, bias=False) for _ in range(2))
+
+    def forward(self, x: torch.Tensor, which: int) -> torch.Tensor:
+        return self.experts[which](x)
+
+
+def one_expert_each(fsdp_size: int) -> list[float]:
+    mesh = make_mesh(fsdp_size=fsdp_size, device="cpu")
+    torch.manual_seed(0)
+    model = Experts()
+    shard_model(model, mesh, layers=[], compute_dtype=torch.float64)
+    model(torch.ones(1, 4), mesh.rank % 2).sum().backward()
+    return [grad.sum().item() for grad in full_grads(model).values()]
+
+
+@pytest.mark.skipif(not hasattr(FSDPModule, "set_reduce_scatter_unused_params"), reason="torch before 2.13 cannot")
+def test_a_weight_that_some_ranks_do_not_use():
+    assert run_ranks(one_expert_each, WORLD, -1) == [[32.0, 32.0]] * WORLD
+    assert run_ranks(one_expert_each, WORLD, 2) == [[32.0, 32.0]] * WORLD
+
+
 def norms(fsdp_size: int) -> dict:
     mesh = make_mesh(fsdp_size=fsdp_size, device="cpu")
     model = shard(toy(), mesh, torch.float32)
@@ -222,7 +249,8 @@ def shapes() -> dict:
 def test_master_weights_stay_fp32_and_names_stay():
     got = run_ranks(shapes, WORLD)[0]
     assert got["names"] == [n for n, _ in toy().named_parameters()]
-    assert got["placements"] == "(Replicate(), Shard(dim=0))" and got["local"] == (9, 6)
+    assert got["placements"] == "(Replicate(), Shard(dim=0))"
+    assert got["local"] == (9, 6)
     assert got["dtypes"] == (torch.float32, torch.float32, torch.bfloat16, torch.bfloat16)
     assert got["tied"]
 
@@ -250,7 +278,7 @@ def test_meta_device():
 
 
 def recovers(keep_whole: bool) -> list[float]:
-    """A step that breaks in forward, then one that breaks in backward; after `recover` the gradients are right again."""
+    """A step that breaks in forward, then one that breaks in backward; after `recover` the gradients are right."""
     mesh = make_mesh(fsdp_size=2, device="cpu")
     model = shard(toy(torch.float64), mesh, torch.float64)
     ids, targets = mine(mesh, 1)[0]
@@ -290,7 +318,9 @@ def test_recovery_from_an_interrupted_step(keep_whole):
 
 
 def test_half_precision_master_weights_are_refused():
-    with pytest.raises(CookbookError, match="parameter embed.weight is torch.bfloat16; master weights must be float32"):
+    with pytest.raises(
+        CookbookError, match=r"parameter embed\.weight is torch\.bfloat16; master weights must be float32"
+    ):
         shard_model(toy(torch.bfloat16), None, layers=[])
 
 

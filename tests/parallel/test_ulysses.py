@@ -80,7 +80,7 @@ def test_equals_one_rank(sp):
     for ranks in run_ranks(all_cases, sp):
         for name, got in ranks.items():
             heads, _, rows, dtype, v_dim, _ = CASES[name]
-            assert got["shape"] == (rows, heads, 12 // sp, v_dim) and got["dtype"] == dtype, name
+            assert (got["shape"], got["dtype"]) == ((rows, heads, 12 // sp, v_dim), dtype), name
             # A kv head's gradient is a sum over its query heads, whose order differs: equal up to rounding.
             limit = 1e-6 if dtype == torch.float32 else 0.03
             assert max(got["out"], *got["grads"]) <= limit, (name, got)
