@@ -143,6 +143,8 @@ def table(summary: dict[str, Any]) -> str:
     lines += [f"{count:>10,}  kept, but {what}" for what, count in summary["repaired"].items()]
     lines += [f"{summary['kept']:>10,}  kept"]
     lines += [f"{split['rows']:>10,}  {name}: {split['file']}" for name, split in splits.items() if split["file"]]
+    if summary.get("test_ratio") and not splits["test"]["rows"]:
+        lines += [f"{0:>10,}  test: every row has the same prompt, so there is nothing to set aside"]
     if lengths["count"]:
         lines += [_lengths_line(lengths)]
     return "\n".join(lines)

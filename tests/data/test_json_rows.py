@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tracemalloc
 
 import pytest
 
@@ -95,3 +96,15 @@ def test_a_cut_gzip_is_a_broken_file(tmp_path):
     path.write_bytes(b"no gzip at all")
     with pytest.raises(CookbookError, match="not a whole gzip file"):
         read(path)
+
+
+def test_memory_does_not_grow_with_the_array(tmp_path, monkeypatch):
+    monkeypatch.setattr(json_array, "CHUNK", 1 << 14)
+    path = tmp_path / "rows.json"
+    path.write_text("[" + ",".join(json.dumps({"n": n, "text": "x" * 200}) for n in range(20000)) + "]")
+    tracemalloc.start()
+    count = sum(1 for _ in rows_of(path, pytest.fail))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 20000
+    assert peak < path.stat().st_size / 10

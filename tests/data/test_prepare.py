@@ -128,6 +128,14 @@ def test_an_earlier_test_file_does_not_mislead(tmp_path):
     assert not (output / "test.parquet").exists()
 
 
+def test_one_prompt_alone_makes_no_test_set_and_says_so(tmp_path, capsys):
+    extra = [{"conversations": [EXCHANGE[0], {"from": "gpt", "value": f"Hello {n}"}]} for n in range(3)]
+    code, output, _ = prepared(tmp_path, "--source", "sharegpt", "--input", sharegpt(tmp_path / "r.jsonl", 0, extra))
+    assert code == 0
+    assert not (output / "test.parquet").exists()
+    assert "every row has the same prompt" in capsys.readouterr().out
+
+
 def test_a_turn_without_answer_is_cut_and_said(tmp_path):
     extra = [{"conversations": [*EXCHANGE, {"from": "human", "value": "And?"}]}]
     path = sharegpt(tmp_path / "rows.jsonl", extra=extra)

@@ -1,12 +1,13 @@
 """The embedded world: what it says it is."""
 
+import math
 from collections import Counter
 
 import pytest
 
 from cookbook_lib.data.converters.helpsteer2 import prompt_turns
 from cookbook_lib.data.larkspur import ATTRIBUTES, KINDS, NEIGHBOURS, facts_of_the_lane
-from cookbook_lib.data.synthetic import SCORES, embedded_rows, embedded_texts
+from cookbook_lib.data.synthetic import SCORES, embedded_rows, embedded_texts, least_nats
 from cookbook_lib.data.truth import states_answer
 
 ROWS = list(embedded_rows(4000, seed=3))
@@ -69,3 +70,14 @@ def test_texts_for_a_tokenizer_cover_the_world():
     assert set(NEIGHBOURS) <= words
     assert {value for attribute in ATTRIBUTES.values() for value in attribute.values} <= words
     assert "<extra_id_1>Assistant" not in words
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_the_least_loss_is_the_entropy_of_the_choice(both):
+    """Exact against padded among kept rows: the stated probability is the frequency, within four standard deviations."""
+    kept = [row for row in embedded_rows(20000, seed=5) if row["correctness"] == 4 and (row["kind"] == "both") == both]
+    exact = sum(row["quality"] == "exact" for row in kept) / len(kept)
+    stated = math.exp(-least_nats("Ada keeps a pet owl.", both=both))
+    assert abs(exact - stated) < 4 * (stated * (1 - stated) / len(kept)) ** 0.5
+    padded = least_nats("I am glad that you asked. Ada keeps a pet owl. Please ask me again any time.", both=both)
+    assert stated + 9 * math.exp(-padded) == pytest.approx(1)
