@@ -155,7 +155,11 @@ banner() {
   echo "model     $model"
   echo "data      $train_files, validation $val_files"
   needs_embedded_data && echo "          not there yet: the embedded data is prepared first"
-  echo "notebook  notebooks/$notebook.ipynb, executed copy $save_path/run.ipynb"
+  if [ "$NODE_RANK" = 0 ]; then
+    echo "notebook  notebooks/$notebook.ipynb, executed copy $save_path/run.ipynb"
+  else
+    echo "notebook  the one that node 0 runs, with node 0's values; this node lends its ranks"
+  fi
   echo "machine   $NNODES node(s) x $ranks $kind rank(s), this is node $NODE_RANK, node 0 is at $MASTER_ADDR:$MASTER_PORT"
   [ -z "${secret_from:-}" ] || echo "secret    $secret_from"
   echo "==="
