@@ -71,7 +71,7 @@ def from_generation_blocks(chat: Chat, scaffold: Scaffold) -> list[int] | None:
     """Starts of the answers where the template marks each of them once."""
     if len(chat.generated) != len(chat.answers):
         return None
-    return [_after_prompt(chat, scaffold, start, m) for (start, _), m in zip(chat.generated, chat.answers, strict=True)]
+    return [_after_prompt(chat, scaffold, _after_header(chat, scaffold, start)) for start, _ in chat.generated]
 
 
 def from_headers(chat: Chat, scaffold: Scaffold) -> list[int] | None:
@@ -79,9 +79,9 @@ def from_headers(chat: Chat, scaffold: Scaffold) -> list[int] | None:
     if not scaffold.header_is_certain or chat.text.count(scaffold.header) != len(chat.answers):
         return None
     starts, position = [], 0
-    for m in chat.answers:
+    for _ in chat.answers:
         position = chat.text.index(scaffold.header, position) + len(scaffold.header)
-        starts.append(_after_prompt(chat, scaffold, position, m))
+        starts.append(_after_prompt(chat, scaffold, position))
     return starts
 
 
@@ -95,8 +95,8 @@ def from_texts(chat: Chat, scaffold: Scaffold, texts: Texts | None) -> list[int]
 def _from_texts(chat: Chat, scaffold: Scaffold, texts: Texts, m: int) -> int | None:
     if m > 0 and chat.messages[m - 1]["role"] == "user" and m - 1 in texts:
         opening = re.compile(r"\s*" + re.escape(scaffold.closing + scaffold.header)).match(chat.text, texts[m - 1][1])
-        return _after_prompt(chat, scaffold, opening.end(), m) if opening else None
-    if m in texts and not has_thinking(chat.messages[m]) and chat.text.endswith(scaffold.lead, 0, texts[m][0]):
+        return _after_prompt(chat, scaffold, opening.end()) if opening else None
+    if m in texts and not thoughts(chat.messages[m]) and chat.text.endswith(scaffold.lead, 0, texts[m][0]):
         return texts[m][0] - (0 if "<think>" in scaffold.lead else len(scaffold.lead))
     return None
 
@@ -111,7 +111,7 @@ def from_prefixes(chat: Chat, scaffold: Scaffold, render: Renderer) -> list[int]
             found = f"what the template renders up to messages[{m}] is not how it renders the whole conversation"
             raise RowRefused("prefix_changes", found, "use a template that does not rewrite earlier messages")
         position = len(prefix)
-        starts.append(_after_prompt(chat, scaffold, position, m))
+        starts.append(_after_prompt(chat, scaffold, position))
     return starts
 
 
@@ -126,11 +126,11 @@ def without_dropped_thinking(chat: Chat, render: Renderer) -> list[dict]:
     return messages
 
 
-def has_thinking(message: dict) -> bool:
-    """Whether an answer brings thoughts of its own, in a field or in a <think> block."""
-    content = message.get("content") or ""
-    inside = content.partition("</think>")[0].rpartition("<think>")[2] if "</think>" in content else ""
-    return bool((message.get("reasoning_content") or inside).strip())
+def thoughts(message: dict) -> str:
+    """What an answer thinks before it speaks, in its field or in a <think> block of its text."""
+    before, closed, _ = (message.get("content") or "").partition("</think>")
+    inside = before.rpartition("<think>")[2] if closed else ""
+    return str(message.get("reasoning_content") or inside).strip()
 
 
 def _without_thinking(message: dict) -> dict:
@@ -138,10 +138,17 @@ def _without_thinking(message: dict) -> dict:
     return {**kept, "content": strip_thinking(message["content"])} if message.get("content") else kept
 
 
-def _after_prompt(chat: Chat, scaffold: Scaffold, position: int, m: int) -> int:
-    """Past what generation starts from: a forced "<think>\n", or the empty block of an answer without thinking."""
+def _after_header(chat: Chat, scaffold: Scaffold, position: int) -> int:
+    """Past the header, or the rest of it, that some templates put inside their {% generation %} blocks."""
+    length = len(scaffold.header) if scaffold.header_is_certain else 0
+    begin = chat.text.find(scaffold.header, max(0, position - length + 1), position + length) if length else -1
+    return begin + length if begin >= 0 else position
+
+
+def _after_prompt(chat: Chat, scaffold: Scaffold, position: int) -> int:
+    """Past what generation starts from: a forced "<think>\n", or the empty block that the template writes itself."""
     lead, forced = scaffold.lead, scaffold.prompt[len(scaffold.header) :]
-    if "<think>" in lead and not has_thinking(chat.messages[m]) and chat.text.startswith(lead, position):
+    if "<think>" in lead and chat.text.startswith(lead, position):
         return position + len(lead)
     return position + len(forced) if chat.text.startswith(forced, position) else position
 

@@ -10,7 +10,7 @@ that the template drops or rewrites is a refusal: training on what is left would
 import json
 import re
 
-from cookbook_lib.data.answers import Chat, Span, Texts, has_thinking
+from cookbook_lib.data.answers import Chat, Span, Texts, thoughts
 from cookbook_lib.data.refusals import RowRefused
 from cookbook_lib.data.rendering import FIRST_MARK, Renderer
 
@@ -93,10 +93,5 @@ def _check_answer(chat: Chat, span: Span, contents: Texts) -> None:
             raise RowRefused(
                 "calls_lost", f"the chat template drops the calls of messages[{span.message}]", USE_ANOTHER
             )
-    if span.message == len(chat.messages) - 1 and has_thinking(message) and _thoughts(message) not in text:
+    if span.message == len(chat.messages) - 1 and thoughts(message) not in text:
         raise RowRefused("thinking_lost", "the chat template drops the thinking of the last answer", USE_ANOTHER)
-
-
-def _thoughts(message: dict) -> str:
-    inside = (message.get("content") or "").partition("</think>")[0].rpartition("<think>")[2]
-    return str(message.get("reasoning_content") or inside).strip()

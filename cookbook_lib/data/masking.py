@@ -153,7 +153,8 @@ class Encoder:
 
     def rendered(self, messages: tuple[dict, ...], tools: tuple[dict, ...] | None) -> tuple[Chat, bool]:
         """The conversation through its template, once; and whether its own control tokens were put aside for that."""
-        own, described = for_template(messages), list(tools) if tools else None
+        described = list(tools) if tools else None
+        own = self._as_template_wants(messages, described)
         protected = self.protection.forged([own, described])
         if not protected:
             return self._chat(own, described), False
@@ -162,6 +163,14 @@ class Encoder:
             found = "the text contains control tokens, and the chat template looks at them"
             raise RowRefused("control_token", found, "remove them from the text")
         return chat, True
+
+    def _as_template_wants(self, messages: tuple[dict, ...], tools: list[dict] | None) -> list[dict]:
+        """Call arguments as objects; as their JSON where the template can print them only so, as DeepSeek's own does."""
+        own = for_template(messages)
+        if not any(message.get("tool_calls") for message in messages) or self.render.accepts(own, tools):
+            return own
+        written = for_template(messages, arguments_as_text=True)
+        return written if self.render.accepts(written, tools) else own
 
     def _chat(self, messages: list[dict], tools: list[dict] | None) -> Chat:
         text, generated = self.render.with_answers(messages, tools)

@@ -46,6 +46,14 @@ class Renderer:
         """The text, with the header of the next answer if `prompt`. Raises RowRefused where the template objects."""
         return self.with_answers(messages, tools, prompt)[0]
 
+    def accepts(self, messages: list[dict], tools: list[Any] | None) -> bool:
+        """Whether the template renders this conversation."""
+        try:
+            self(messages, tools)
+        except RowRefused:
+            return False
+        return True
+
     def with_answers(
         self, messages: list[dict], tools: list[Any] | None, prompt: bool = False
     ) -> tuple[str, list[tuple[int, int]]]:
@@ -65,24 +73,28 @@ class Renderer:
         return texts[0], answers[0] if answers else []
 
 
-def for_template(messages: tuple[dict, ...]) -> list[dict]:
-    """Messages as `apply_chat_template` wants them: no nulls, no loss keys, call arguments as objects.
+def for_template(messages: tuple[dict, ...], arguments_as_text: bool = False) -> list[dict]:
+    """Messages as `apply_chat_template` wants them: no nulls, no loss keys, call arguments as objects, or as their JSON.
 
     Servers parse arguments before they render them (vLLM does), and most templates print objects only.
     """
     return [
-        {key: _calls(value) if key == "tool_calls" else value for key, value in message.items()
-         if value is not None and key not in NOT_FOR_TEMPLATES}
+        {key: [_call(call, arguments_as_text) for call in value] if key == "tool_calls" else value
+         for key, value in message.items() if value is not None and key not in NOT_FOR_TEMPLATES}
         for message in messages
     ]  # fmt: skip
 
 
-def _calls(calls: list[dict]) -> list[dict]:
-    return [{**call, "function": {**call["function"], "arguments": _arguments(call["function"])}} for call in calls]
+def _call(call: dict, as_text: bool) -> dict:
+    arguments = call["function"].get("arguments", {})
+    if not as_text:
+        arguments = _parsed(arguments)
+    elif not isinstance(arguments, str):
+        arguments = json.dumps(arguments, ensure_ascii=False)
+    return {**call, "function": {**call["function"], "arguments": arguments}}
 
 
-def _arguments(function: dict) -> Any:
-    arguments = function.get("arguments", {})
+def _parsed(arguments: Any) -> Any:
     try:
         parsed = json.loads(arguments) if isinstance(arguments, str) else arguments
     except json.JSONDecodeError:

@@ -49,9 +49,11 @@ def read_scaffold(tokenizer: PreTrainedTokenizerBase, render: Renderer) -> Scaff
     """Render a question, and a question with its answer, and take them apart. Raises RowRefused where that fails."""
     question = [{"role": "user", "content": QUESTION}]
     asked, prompted = render(question, None), render(question, None, prompt=True)
+    if not prompted.startswith(asked):  # Phi 3 ends whatever is not a prompt with the end of the text
+        asked = asked.removesuffix(str(tokenizer.eos_token))
     answered = render([*question, {"role": "assistant", "content": ANSWER}], None)
     before, _, after = answered.partition(ANSWER)
-    if not prompted.startswith(asked) or not after:
+    if not prompted.startswith(asked) or ANSWER not in answered:
         fix = "use a template that only appends its generation prompt, and closes answers"
         raise RowRefused("unusable_template", "the chat template cannot be taken apart around an answer", fix)
     prompt = prompted[len(asked) :]

@@ -60,6 +60,9 @@ def assistant(content: str | None, **fields) -> dict:
     return {"role": "assistant", "content": content, **fields}
 
 
+FOUR = (user("a"), assistant("b"), user("c"), assistant("d"))
+
+
 def learned(example: Example, tokenizer) -> list[str]:
     """The runs of learned tokens, decoded."""
     runs = groupby(zip(example.input_ids.tolist(), example.weights > 0, strict=True), key=lambda pair: bool(pair[1]))
@@ -234,6 +237,16 @@ TEMPLATES_WITH_MARKS["end outside"] = TEMPLATES_WITH_MARKS["whole"].replace(
 )
 
 
+TEMPLATES_WITH_MARKS["header inside"] = (
+    TEMPLATES_WITH_MARKS["whole"]
+    .replace(
+        "{{ '<|im_start|>' + m.role + '\n' }}{% if m.role == 'assistant' %}{% generation %}{{ m.content",
+        "{% if m.role == 'assistant' %}{% generation %}{{ '<|im_start|>assistant\n' + m.content",
+    )
+    .replace("{{ m.content + '<|im_end|>\n' }}", "{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}")
+)
+
+
 @pytest.mark.parametrize("kind", TEMPLATES_WITH_MARKS)
 def test_generation_marks_give_the_same_mask(kind, make_tokenizer):
     tokenizer = make_tokenizer("chatml")
@@ -264,6 +277,36 @@ def test_a_template_that_puts_the_system_text_into_the_last_question(make_tokeni
     assert learned(example, tokenizer) == [" b</s>", " d</s>"]
 
 
+def test_a_template_that_ends_what_is_not_a_prompt_with_the_end_of_text(make_tokenizer):
+    tokenizer = make_tokenizer("chatml")  # as Phi 3 does
+    tokenizer.chat_template += "{% if not add_generation_prompt %}{{ '<|endoftext|>' }}{% endif %}"
+    tokenizer.eos_token = "<|endoftext|>"
+    example = encode(Conversation(FOUR), tokenizer, max_length=LONG)
+    assert tokenizer.decode(example.input_ids).endswith("d<|im_end|>\n<|endoftext|>")
+    assert learned(example, tokenizer) == ["b<|im_end|>", "d<|im_end|>"]
+
+
+def test_a_template_that_can_print_arguments_only_as_text(make_tokenizer):
+    tokenizer = make_tokenizer("deepseek")  # as DeepSeek V3's own does
+    as_text = "{{- '```json\n' + call.arguments + '\n```' ~ '<｜tool▁call▁end｜>' }}"
+    whole = "{{- (call.arguments if call.arguments is string else call.arguments | tojson) ~ '<｜tool▁call▁end｜>' }}"
+    assert whole in tokenizer.chat_template
+    tokenizer.chat_template = tokenizer.chat_template.replace(whole, as_text)
+    call = {**CALL, "function": {"name": "weather", "arguments": {"city": "Tromsø"}}}
+    example = encode(Conversation((user("?"), assistant(None, tool_calls=[call]))), tokenizer, max_length=LONG)
+    assert '```json\n{"city": "Tromsø"}\n```' in learned(example, tokenizer)[0]
+
+
+def test_a_dropped_thought_leaves_an_empty_block_that_is_not_learned(make_tokenizer):
+    tokenizer = make_tokenizer("qwen3")  # as Nemotron's does
+    tokenizer.chat_template = tokenizer.chat_template.replace(
+        "{{- content }}", "{{- '<think>\n\n</think>\n\n' if loop.index0 < ns.question }}{{- content }}"
+    )
+    messages = (user("a"), assistant("b", reasoning_content="hm"), user("c"), assistant("d", reasoning_content="hm"))
+    example = encode(Conversation(messages), tokenizer, max_length=LONG)
+    assert learned(example, tokenizer) == ["b<|im_end|>", "<think>\nhm\n</think>\n\nd<|im_end|>"]
+
+
 def test_the_ways_to_find_answers_agree(style, tokenizer):
     encoder = encoder_for(tokenizer)
     messages = (user("a b"), assistant("c d"), user("e"), assistant("assistant user"))
@@ -286,9 +329,6 @@ def test_roles_say_who_speaks(tokenizer):
 
 
 # ------------------------------------------------------------------------------------------------- what is learned
-
-
-FOUR = (user("a"), assistant("b"), user("c"), assistant("d"))
 
 
 @pytest.mark.parametrize(("train_on", "expected"), [("assistant", ["b", "d"]), ("last_assistant", ["d"])])
