@@ -75,4 +75,5 @@ class Terminal:
         text = text if stream.isatty() else _COLOUR.sub("", text)
         stream.write(text)
         stream.flush()
-        self._column_zero = text.endswith("\n")
+        if stream is self._out or stream.isatty():  # a log file of its own does not move the cursor here
+            self._column_zero = text.endswith("\n")

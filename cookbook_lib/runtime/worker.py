@@ -79,9 +79,9 @@ def _store() -> Any:
 def _end(number: int, kernel: Any, settings: Settings) -> None:
     """In the signal thread of rank 0."""
     time.sleep(_SETTLE_SECONDS)  # the end of a dead rank's connection may arrive after the agent's signal
-    if not kernel.team.broken and number == signal.SIGTERM:
+    if number == signal.SIGTERM and not kernel.team.broken:
         return
-    end = time.monotonic() + (settings.linger if kernel.team.broken else 0)
+    end = time.monotonic() + (settings.linger if number == signal.SIGTERM else 0)
     while time.monotonic() < end and not kernel.terminating and _client_lives():
         time.sleep(0.1)
     time.sleep(_SETTLE_SECONDS)  # what is on its way to the client

@@ -1,5 +1,9 @@
 """Cells on two ranks: collectives, failures on one side, interrupts, output, IPython's features. One kernel for them all."""
 
+import os
+import signal
+import time
+
 import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -204,3 +208,30 @@ def test_every_rank_hears_the_answer_to_input(kernel):
     kernel.client.input("7")
     assert kernel.collect(message).status == "ok"
     assert kernel.value("total(int(answer))") == 14.0
+
+
+# processes ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_scheduler_that_signals_every_process_ends_no_rank(kernel):
+    """Slurm's SIGTERM reaches ranks directly; the runner turns its own into an interrupt."""
+    for who in ("0", "1"):
+        os.kill(kernel.job.pid(who), signal.SIGTERM)
+    time.sleep(1)
+    assert kernel.value("total()") == 3.0
+
+
+def test_children_can_be_terminated(kernel):
+    """The ranks' own handling of SIGTERM is not inherited."""
+    kernel.run("""
+import subprocess, multiprocessing
+a = subprocess.Popen(["sleep", "60"]); a.terminate()
+b = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,)); b.start(); b.terminate(); b.join(10)
+""")
+    assert kernel.value("total(a.wait(10)), b.exitcode") == (2.0 * -signal.SIGTERM, -signal.SIGTERM)
+
+
+def test_a_world_can_be_left_and_joined_again_and_again(kernel):
+    for _ in range(5):
+        assert kernel.run("join()", timeout=30).status == "ok"
+        assert kernel.value("total()") == 3.0

@@ -1,6 +1,7 @@
 """Headless runs: by plain papermill, and by `cookbook run` with its exit codes, its parameters and its signals."""
 
 import json
+import os
 import signal
 import sys
 import time
@@ -65,7 +66,7 @@ def test_a_failing_cell_is_named_with_its_rank(runs):
 
 def test_a_killed_rank_is_named(runs):
     runs.notebook(JOIN, "if rank == 1: time.sleep(0.5); os.kill(os.getpid(), 9)\ndist.barrier(); time.sleep(60)")
-    done = runs.cookbook("run", "book.ipynb", "-n", "2", "-o", "out.ipynb").finish()
+    done = runs.cookbook("run", "book.ipynb", "-n", "2", "-o", "out.ipynb", COOKBOOK_LINGER="4").finish()
     assert done.code == 1, done.text
     assert "RankDied: rank 1 (process" in done.text
     assert not runs.job.left_after(15)
@@ -97,8 +98,7 @@ def test_a_scheduler_may_signal_every_process_of_the_job(runs):
     command = runs.cookbook("run", "book.ipynb", "-n", "2", "-o", "out.ipynb")
     command.wait_for("training")
     for pid in runs.job.processes():
-        signal.pidfd_send_signal(handle := __import__("os").pidfd_open(pid), signal.SIGTERM)
-        __import__("os").close(handle)
+        os.kill(pid, signal.SIGTERM)
     done = command.finish(30)
     assert done.code == 143, done.text
     assert "saved a checkpoint after the same step: True" in runs.outputs()
@@ -159,10 +159,8 @@ def test_plain_papermill_with_an_installed_kernel(runs):
 
 def test_the_doctor_runs_a_cell_on_two_ranks(runs):
     prefix = str(runs.folder / "prefix")
-    missing = runs.cookbook("kernel", "doctor", JUPYTER_PATH="", JUPYTER_DATA_DIR=prefix, JUPYTER_NO_CONFIG="1")
     runs.cookbook("kernel", "install", "--prefix", prefix).finish()
     done = runs.cookbook("kernel", "doctor", JUPYTER_PATH=f"{prefix}/share/jupyter").finish()
     assert done.code == 0, done.text
     assert "a kernel of two ranks is ready" in done.text
-    assert "two ranks is ready" in missing.finish().text
     assert not runs.job.left_after(3)
