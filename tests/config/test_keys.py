@@ -1,5 +1,6 @@
 """The catalogue of keys: complete, documented, and each with a rule or a type that can refuse something."""
 
+import ast
 import subprocess
 import sys
 
@@ -39,3 +40,26 @@ def test_loading_a_config_needs_no_torch():
     code = "import sys; from cookbook_lib.config import load_config; load_config('sft'); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == "False\n"
+
+
+# Only one value of these is accepted, and the rules refuse every other.
+ONE_VALUE = {
+    "model.strategy",
+    "model.lora_rank",
+    "model.lora_alpha",
+    "model.target_modules",
+    "data.multiturn.enable",
+    "trainer.default_hdfs_dir",
+}
+
+
+def test_every_key_is_read_by_somebody(home):
+    """A key that is accepted and never read is a lie to whoever set it."""
+    read = {
+        node.attr
+        for path in (home / "cookbook_lib").rglob("*.py")
+        if path.parent.name != "config"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+    }
+    assert [name for name in catalogue() if name not in ONE_VALUE and name.rsplit(".", 1)[-1] not in read] == []
