@@ -20,27 +20,30 @@ NAME, PREVIOUS = "metrics.jsonl", "metrics.previous.jsonl"
 
 class Jsonl:
     def __init__(self, folder: Path, resumed_step: int | None = None) -> None:
-        path = folder / NAME
-        kept = [] if resumed_step is None else [row for row in read_metrics(path) if row["step"] <= resumed_step]
-        if resumed_step is None and path.is_file() and path.stat().st_size:
-            os.replace(path, folder / PREVIOUS)
-        _write_all(path, kept)
-        self._file = path.open("r+b", buffering=0)
+        self.path = folder / NAME
+        kept = [] if resumed_step is None else [row for row in read_metrics(self.path) if row["step"] <= resumed_step]
+        if resumed_step is None and self.path.is_file() and self.path.stat().st_size:
+            os.replace(self.path, folder / PREVIOUS)
+        _write_all(self.path, kept)
         self._row: dict[str, Any] = kept[-1] if kept else {}
-        self._begin = path.stat().st_size - len(_line(self._row)) if kept else 0  # of the last line
+        self._begin = self._end = self.path.stat().st_size  # of the last line
+        if kept:
+            self._begin -= len(_line(self._row))
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        same = self._row.get("step") == step
-        if not same:
-            self._begin = self._file.seek(0, os.SEEK_END)
-        self._row = (self._row if same else {"step": step}) | {
-            k: v if math.isfinite(v) else None for k, v in metrics.items()
-        }
-        self._file.seek(self._begin)
-        self._file.write(_line(self._row))  # a joined line is longer than the one that it replaces
+        finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        if self._row.get("step") == step:
+            self._row = self._row | finite
+        else:
+            self._row, self._begin = {"step": step} | finite, self._end
+        with self.path.open("r+b") as file:
+            file.seek(self._begin)
+            file.write(_line(self._row))
+            file.truncate()
+            self._end = file.tell()
 
     def finish(self) -> None:
-        self._file.close()
+        """Nothing is open between two steps."""
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
