@@ -1,0 +1,7 @@
+"""How good a model is: against the one it came from, on conversations that neither has seen, with intervals."""
+
+from cookbook_lib.evaluation.report import sample_cards as sample_cards
+from cookbook_lib.evaluation.report import table_rows as table_rows
+from cookbook_lib.evaluation.sft import Comparison as Comparison
+from cookbook_lib.evaluation.sft import Settings as Settings
+from cookbook_lib.evaluation.sft import compare as compare

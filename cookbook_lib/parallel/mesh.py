@@ -83,7 +83,7 @@ class Mesh:
         """
         store = dist.distributed_c10d._get_default_store()
         turn = f"first/{store.add(f'first/{self.rank}', 1)}"  # ranks count alike, world by world
-        outcome = "was interrupted"
+        outcome = "what the other ranks wait for was interrupted"
         try:
             for leader in sorted({0, self.rank - self.local_rank} - {self.rank}):
                 _wait_for(store, f"{turn}/{leader}", leader)
@@ -99,6 +99,12 @@ class Mesh:
     def once(self, work: Callable[[], T]) -> T:
         """Run `work` on rank 0 alone; every rank gets the result (picklable) or, as CookbookError, the failure."""
         return self.broadcast(self.first(lambda: work() if self.is_main else cast(T, None)))
+
+    def on_main(self, work: Callable[[], T]) -> T:
+        """Run `work` on rank 0 alone; its result (picklable) on every rank, however long it takes."""
+        results: list[T] = []
+        self.first(lambda: results.append(work()) if self.is_main else None)
+        return self.broadcast(results[0] if results else None)  # type: ignore[arg-type,return-value]
 
     def describe(self) -> str:
         """`4 processes on cpu: 2 data-parallel groups x 2 Ulysses ranks; 1 copy of the model in 4 shards`."""

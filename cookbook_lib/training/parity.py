@@ -2,10 +2,9 @@
 
     layouts   1 process, FSDP x2, HSDP 2x2, Ulysses x2 and x4, dp2 x sp2
     cuts      packed or padded, gradient checkpointing on or off, 1 or 3 micro-batches
-    truth     each conversation alone through the Hugging Face model, its own logits, F.cross_entropy, one mean; float64
 
 What is cut here is what `fit` runs: the same batches, model, loss, sharding and division. The micro-batches are as unequal
-as they come (the longest conversations in one, none at all in another), where an average of averages cannot hide.
+as they come (parity_step.py), so that an average of averages cannot hide.
 """
 
 import math
@@ -17,15 +16,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-import transformers
 from torch.distributed.tensor import DTensor
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from cookbook_lib.data.masking import Example
-from cookbook_lib.data.packing import Batch, pack, pad, shift
+from cookbook_lib.data.packing import Batch
 from cookbook_lib.models.attention import varlen_attention
 from cookbook_lib.models.heads import PackedModel
 from cookbook_lib.models.loading import build_model, load_weights
@@ -33,10 +28,10 @@ from cookbook_lib.parallel.fsdp import shard_model, synchronise_gradients
 from cookbook_lib.parallel.gradient_checkpointing import recompute_layers
 from cookbook_lib.parallel.mesh import Mesh, make_mesh
 from cookbook_lib.parallel.spawn import run_ranks
-from cookbook_lib.parallel.ulysses import take_shard, ulysses
+from cookbook_lib.parallel.ulysses import ulysses
 from cookbook_lib.training.objectives.sft import SFT
+from cookbook_lib.training.parity_step import Truth, deal, plain_step, unequal_examples
 
-Truth = tuple[float, dict[str, torch.Tensor]]  # loss per unit; gradients by name
 Divide = Callable[[Mesh, list[float]], list[float]]  # units of each micro-batch on this rank -> what each is divided by
 
 
@@ -122,36 +117,8 @@ def parity_table(
 def measure_layouts(folder: Path, layouts: Sequence[Layout], cuts: Sequence[Cut], divide: Divide) -> list[Parity]:
     """The part of `parity_table` that runs on every rank of a world; rank 0's result counts."""
     examples = unequal_examples(folder)
-    truth = plain_step(folder, examples) if int(os.environ["RANK"]) == 0 else None
+    truth = plain_step(folder, examples) if int(os.environ.get("RANK", 0)) == 0 else None
     return [measure(folder, examples, layout, cut, truth, divide) for layout in layouts for cut in cuts]
-
-
-def unequal_examples(folder: Path, seed: int = 0) -> list[Example]:
-    """Twelve made-up conversations of 2 to 90 tokens with whole, half and no weights; the first token is never learned."""
-    rng, vocabulary = np.random.default_rng(seed), AutoConfig.from_pretrained(folder).get_text_config().vocab_size
-    lengths = (90, 3, 41, 7, 64, 5, 11, 29, 2, 17, 53, 6)
-    return [
-        Example(
-            input_ids=rng.integers(0, vocabulary, n).astype(np.int32),
-            weights=np.concatenate([[0], rng.choice([0.0, 0.5, 1.0], n - 2), [1]]).astype(np.float32),
-        )
-        for n in lengths
-    ]
-
-
-def plain_step(folder: Path, examples: Sequence[Example]) -> Truth:
-    """The step as transformers alone would take it, one conversation at a time."""
-    transformers.utils.logging.disable_progress_bar()
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager")
-    units, total = sum(float(e.weights.sum()) for e in examples), 0.0
-    for example in examples:
-        labels, weights = shift(np.asarray(example.input_ids), np.asarray(example.weights))
-        logits = model(torch.from_numpy(example.input_ids.astype(np.int64))[None]).logits[0]
-        nll = F.cross_entropy(logits, torch.from_numpy(labels), reduction="none")
-        loss = (nll * torch.from_numpy(weights)).sum() / units
-        loss.backward()
-        total += loss.item()
-    return total, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
 def measure(
@@ -170,23 +137,15 @@ def measure(
         recompute_layers(model.layers)
     shard_model(model, mesh, layers=model.layers, compute_dtype=torch.float32)
     load_weights(model, folder, mesh.device)
-    loss, grads = sharded_step(model, mesh, deal(examples, mesh, cut), divide)
+    loss, grads = sharded_step(
+        model, mesh, deal(examples, mesh, packed=cut.packed, accumulation=cut.accumulation), divide
+    )
     differences = (0.0, 0.0, "")
     if truth is not None:
         by_name = {name: _relative(grads[name], want) for name, want in truth[1].items()}
         worst = max(by_name, key=lambda name: by_name[name])
         differences = (abs(loss - truth[0]) / truth[0], by_name[worst], worst)
     return Parity(layout, cut, *differences, seconds=time.perf_counter() - start)
-
-
-def deal(examples: Sequence[Example], mesh: Mesh, cut: Cut) -> list[Batch]:
-    """This rank's micro-batches: longest conversations first, and nothing left for the last one of the last group."""
-    ordered = sorted(range(len(examples)), key=lambda i: -len(examples[i].input_ids))
-    hands = max(mesh.dp * cut.accumulation - 1, 1)
-    dealt = [list(part) for part in np.array_split(ordered, hands)] + [[]]
-    mine = [dealt[mesh.dp_rank + mesh.dp * i] for i in range(cut.accumulation)]
-    form = pack if cut.packed else pad
-    return [take_shard(form([examples[i] for i in rows], rows, multiple=mesh.sp), mesh) for rows in mine]
 
 
 def sharded_step(
