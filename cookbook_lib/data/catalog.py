@@ -1,6 +1,6 @@
 """The sources that the project knows by name: which converter reads them, and where they are on the hub.
 
-Importing this module registers them. `hub` is `name[#config]`, read when there is no --input.
+Importing this module registers them. `hub` is `name[#config]` or `name/file`, read when there is no --input.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from cookbook_lib.data.synthetic import embedded_rows
 
 EMBEDDED_ROWS = 8000
 
+SHAREGPT = "anon8231489123/ShareGPT_Vicuna_unfiltered/ShareGPT_V3_unfiltered_cleaned_split.json"
+
 PUBLISHED = (
-    Source("sharegpt", "sharegpt", "conversations of {from, value}", "anon8231489123/ShareGPT_Vicuna_unfiltered"),
+    Source("sharegpt", "sharegpt", "conversations of {from, value}", SHAREGPT),
     Source("alpaca", "alpaca", "instruction, input, output | response", "tatsu-lab/alpaca"),
     Source("openai", "openai", "messages of {role, content, tool_calls, ...}"),
     Source("helpsteer2", "helpsteer2", "prompt, response, five scores; SFT keeps the correct", "nvidia/HelpSteer2"),

@@ -114,34 +114,45 @@ class ConversationWriter:
 
 
 def publish_split(spool: Path, folder: Path, test_groups: set[str]) -> dict[str, Any]:
-    """Copy a spool into folder/train.parquet and folder/test.parquet by group; no test groups, no test file.
+    """Copy a spool into folder/train.parquet and folder/test.parquet by group; without test groups there is no test file.
 
-    Returns {"train": {"file", "rows"}, "test": ...}. Columns are copied; no row becomes a Python object.
+    Returns {"train": {"file", "rows"}, "test": ...}. Columns are copied; no row becomes a Python object. The files of an
+    earlier run are replaced only when both parts are whole, and left alone where there is nothing to train on.
     """
     targets = {name: folder / f"{name}.parquet" for name in ("train", "test")}
-    chosen = pa.array(sorted(test_groups), pa.string())
-    rows: dict[str, int] = dict.fromkeys(targets, 0)
     partial = {name: path.with_name(path.name + ".partial") for name, path in targets.items()}
+    try:
+        rows = _divide(spool, partial, pa.array(sorted(test_groups), pa.string()))
+        if rows["train"]:
+            for name, target in targets.items():
+                _publish(partial[name], target, rows[name])
+    finally:
+        for path in partial.values():
+            path.unlink(missing_ok=True)
+    return {name: {"file": str(targets[name]) if count else None, "rows": count} for name, count in rows.items()}
+
+
+def _divide(spool: Path, files: dict[str, Path], test_groups: pa.Array) -> dict[str, int]:
+    """Write each row of the spool to files["test"] if its group is among these, else to files["train"]; count them."""
+    rows = dict.fromkeys(files, 0)
     with ExitStack() as stack:
-        writers = {name: stack.enter_context(open_writer(path)) for name, path in partial.items()}
+        writers = {name: stack.enter_context(open_writer(path)) for name, path in files.items()}
         for batch in pq.ParquetFile(spool).iter_batches(batch_size=ROWS_PER_GROUP):
-            is_test = pc.is_in(batch["group"], value_set=chosen)
+            is_test = pc.is_in(batch["group"], value_set=test_groups)
             for name, mask in (("test", is_test), ("train", pc.invert(is_test))):
                 part = batch.filter(mask)
                 rows[name] += part.num_rows
                 if part.num_rows:
                     writers[name].write_batch(part)
-    return {name: _publish(partial[name], targets[name], rows[name]) for name in targets}
+    return rows
 
 
-def _publish(partial: Path, target: Path, rows: int) -> dict[str, Any]:
-    """Give a whole file its name; nothing to write also removes the file of an earlier run, which would mislead."""
-    if not rows:
-        partial.unlink()
+def _publish(partial: Path, target: Path, rows: int) -> None:
+    """Give a whole file its name; a part without rows removes the file of an earlier run, which would mislead."""
+    if rows:
+        os.replace(partial, target)
+    else:
         target.unlink(missing_ok=True)
-        return {"file": None, "rows": 0}
-    os.replace(partial, target)
-    return {"file": str(target), "rows": rows}
 
 
 def open_writer(path: Path, schema: pa.Schema = SCHEMA) -> pq.ParquetWriter:

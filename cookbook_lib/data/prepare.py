@@ -80,6 +80,8 @@ def prepare(job: Job) -> dict[str, Any]:
             for conversation in _kept(job, source, converter, tally):
                 _spool(conversation, writer, tally)
         splits = publish_split(spool, job.output, tally.groups.test_groups(job.test_ratio, job.seed))
+    except OSError as error:
+        raise CookbookError(f"cannot write to {job.output} ({error.strerror or error}); make room there") from None
     finally:
         spool.unlink(missing_ok=True)
         tally.report.close()
@@ -118,6 +120,8 @@ def _kept(job: Job, source: Source, converter: Converter, tally: Tally) -> Itera
         conversation, repair = quality.trim_ends(conversation)
         if repair:
             tally.report.repair(repair)
+        if job.system and conversation.messages[0]["role"] == "system":
+            tally.report.repair("with a system message of their own")
         conversation = with_system(conversation, job.system)
         reason = next(filter(None, (keep(conversation) for keep in job.filters)), None)
         if reason:

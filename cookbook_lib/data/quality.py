@@ -106,7 +106,9 @@ def trim_ends(conversation: Conversation) -> tuple[Conversation, str | None]:
     kept = _without_trailing(_without_leading(list(conversation.messages)))
     if len(kept) == len(conversation.messages) or not kept:
         return conversation, None
-    return replace(conversation, messages=tuple(kept)), "cut turns without question or answer at the ends"
+    return replace(
+        conversation, messages=tuple(kept)
+    ), "without the question or answer that had no counterpart at an end"
 
 
 def _without_trailing(messages: list[Message]) -> list[Message]:

@@ -2,7 +2,7 @@
 
     read_rows("train.jsonl.gz")                 .jsonl .json .parquet, each also .gz where that makes sense
     read_rows("folder/")                        every such file under it, in name order
-    read_rows("hub:openai/gsm8k#main:test")     Hugging Face hub (needs `datasets`): hub:name[#config][:split]
+    read_rows("hub:openai/gsm8k#main:test")     Hugging Face hub: hub:name[#config][:split] or hub:name/file
     read_rows(frame)                            a pandas DataFrame
 
 Another file type, or another place altogether, is one decorated function:
@@ -31,6 +31,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cookbook_lib.config import CookbookError
+from cookbook_lib.data.hub import HUB_PREFIX as HUB_PREFIX
+from cookbook_lib.data.hub import hub_file, hub_rows, is_hub, names_a_file
 from cookbook_lib.data.json_rows import json_rows
 from cookbook_lib.data.origin import Origin
 from cookbook_lib.data.report import Report
@@ -41,8 +43,6 @@ Generator = Callable[[int, int], Iterable[dict[str, Any]]]
 
 JSON_SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".ndjson", ".ndjson.gz")
 ROWS_PER_BATCH = 1024
-HUB_PREFIX = "hub:"
-HUB_TIMEOUT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,10 @@ def read_rows(inputs: Any, report: Report) -> Iterator[Row]:
         yield from generated_rows("frame", _frame_rows(inputs), report)
         return
     for name in inputs if isinstance(inputs, list | tuple) else [inputs]:
-        if str(name).startswith(HUB_PREFIX):
-            yield from generated_rows(str(name), _hub_rows(str(name)), report)
+        if is_hub(name) and names_a_file(str(name)):
+            yield from _file_rows(hub_file(str(name)), report)
+        elif is_hub(name):
+            yield from generated_rows(str(name), hub_rows(str(name)), report)
         else:
             for path in files_of(Path(name)):
                 yield from _file_rows(path, report)
@@ -175,24 +177,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.tolist()
     return None if isinstance(value, float) and value != value else value
-
-
-def _hub_rows(name: str) -> Iterator[dict[str, Any]]:
-    """hub:name[#config][:split], streamed. Whatever goes wrong on the way becomes one sentence."""
-    try:
-        from datasets import load_dataset
-        from huggingface_hub import HfApi
-    except ImportError:
-        raise CookbookError(f"{name} needs the `datasets` package; pip install datasets, or give --input") from None
-    address, _, split = name.removeprefix(HUB_PREFIX).partition(":")
-    repository, _, config = address.partition("#")
-    try:
-        HfApi().dataset_info(repository, timeout=HUB_TIMEOUT_SECONDS)  # fails at once where load_dataset would retry
-        yield from load_dataset(repository, config or None, split=split or "train", streaming=True)
-    except Exception as error:  # the hub's client raises dozens of types; each means: no rows from there
-        reason = str(error).strip().partition("\n")[0][:120]
-        sentence = f"{name} cannot be read from the hub ({type(error).__name__}: {reason})"
-        raise CookbookError(f"{sentence}; give --input, or --source embedded") from error
 
 
 def _is_data(path: Path) -> bool:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cookbook_lib.data import sources
+from cookbook_lib.config import CookbookError
+from cookbook_lib.data import prepare, sources
 from cookbook_lib.data.converters import registry
 from cookbook_lib.data.parquet import SCHEMA
 from cookbook_lib.data.records import read_conversations
@@ -136,11 +137,29 @@ def test_one_prompt_alone_makes_no_test_set_and_says_so(tmp_path, capsys):
     assert "every row has the same prompt" in capsys.readouterr().out
 
 
+def test_a_failed_run_leaves_the_earlier_files_alone(tmp_path):
+    _, output, _ = prepared(tmp_path, "--source", "sharegpt", "--input", sharegpt(tmp_path / "rows.jsonl"))
+    before = (output / "train.parquet").read_bytes(), (output / "test.parquet").read_bytes()
+    code, *_ = prepared(tmp_path, "--source", "sharegpt", "--input", tmp_path / "rows.jsonl", "--min-turns", 9)
+    assert code == 2
+    assert ((output / "train.parquet").read_bytes(), (output / "test.parquet").read_bytes()) == before
+    assert not [path for path in output.iterdir() if path.suffix == ".partial" or path.stem == "spool"]
+
+
+def test_a_full_disk_is_a_sentence(tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(prepare, "publish_split", full)
+    with pytest.raises(CookbookError, match="No space left on device"):
+        prepare.prepare(prepare.Job("embedded", tmp_path / "out", limit=10))
+
+
 def test_a_turn_without_answer_is_cut_and_said(tmp_path):
     extra = [{"conversations": [*EXCHANGE, {"from": "human", "value": "And?"}]}]
     path = sharegpt(tmp_path / "rows.jsonl", extra=extra)
     _, _, report = prepared(tmp_path, "--source", "sharegpt", "--input", path)
-    assert report["repaired"] == {"cut turns without question or answer at the ends": 1}
+    assert report["repaired"] == {"without the question or answer that had no counterpart at an end": 1}
 
 
 def test_token_lengths(tmp_path):

@@ -53,6 +53,6 @@ def test_what_differs_is_no_duplicate(other):
 def test_ends_are_trimmed_and_said():
     trimmed, what = quality.trim_ends(talk("system", "assistant", "user", "assistant", "user", "tool"))
     assert [message["role"] for message in trimmed.messages] == ["system", "user", "assistant"]
-    assert what == "cut turns without question or answer at the ends"
+    assert what == "without the question or answer that had no counterpart at an end"
     whole = talk("user", "assistant")
     assert quality.trim_ends(whole) == (whole, None)

@@ -114,6 +114,21 @@ def test_a_hub_data_set_is_streamed(monkeypatch):
     assert asked == [(("openai/gsm8k", "main"), {"split": "test", "streaming": True})]
 
 
+def test_a_file_of_the_hub_is_fetched_and_read(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    (tmp_path / "rows.json").write_text(json.dumps(ROWS))
+    asked = []
+    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda *_, **__: None)
+    monkeypatch.setattr(
+        huggingface_hub,
+        "hf_hub_download",
+        lambda *place, **how: asked.append((place, how)) or str(tmp_path / "rows.json"),
+    )
+    assert rows("hub:owner/name/part/rows.json") == ROWS
+    assert asked == [(("owner/name", "part/rows.json"), {"repo_type": "dataset"})]
+
+
 def test_a_reader_and_a_source_of_ones_own(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "READERS", {})
     monkeypatch.setattr(sources, "SOURCES", {})
