@@ -43,7 +43,7 @@ def draw_loss(axes: "Axes", history: History, loss: str) -> None:
     axes.margins(y=0.12)
     _draw_train(axes, finite(train))
     _draw_validation(axes, finite(val))
-    _clip_to_bulk(axes, finite(train))
+    _clip_to_bulk(axes, finite(train), finite(val))
     _draw_nonfinite(axes, [step for step, value in train if not math.isfinite(value)])
     axes.set_ylabel(loss)
     if axes.get_legend_handles_labels()[0]:  # above the panel, where no curve runs through it
@@ -58,20 +58,30 @@ def _draw_train(axes: "Axes", train: Series) -> None:
         return
     steps, values = zip(*train, strict=True)
     thin = max(1, len(train) // DOTS)
-    axes.plot(steps[::thin], values[::thin], ".", color=BLUE, alpha=0.3, markersize=3.5, markeredgewidth=0)
+    axes.plot(
+        steps[::thin],
+        values[::thin],
+        ".",
+        color=BLUE,
+        alpha=0.3 if len(train) > 20 else 0.8,
+        markersize=3.5,
+        markeredgewidth=0,
+    )
     axes.plot(steps[::thin], smooth(values)[::thin], color=BLUE, label="training")
 
 
-def _clip_to_bulk(axes: "Axes", train: Series) -> None:
+def _clip_to_bulk(axes: "Axes", train: Series, val: Series) -> None:
     """One spike must not flatten the rest: the axis ends above all but the highest few, arrows mark those."""
     ordered = sorted(value for _, value in train)
     if not ordered:
         return
     low, bulk, top = ordered[0], ordered[int(0.98 * (len(ordered) - 1))], ordered[-1]
     if top - low > 1.6 * (bulk - low) > 0:
-        limit = bulk + 0.25 * (bulk - low)
+        shown = [value for _, value in val] + [low, bulk]  # no validation is ever cut off
+        height = max(shown) - min(shown)
+        limit = max(shown) + 0.25 * height
         beyond = [step for step, value in train if value > limit]
-        axes.set_ylim(top=limit)
+        axes.set_ylim(min(shown) - 0.12 * height, limit)
         axes.plot(beyond, [0.985] * len(beyond), "^", color=BLUE, alpha=0.6, markersize=4.5, markeredgewidth=0,
                   transform=axes.get_xaxis_transform())  # fmt: skip
 
@@ -109,7 +119,7 @@ def draw_panel(axes: "Axes", series: Series, label: str) -> None:
     axes.set_title(label, fontsize=8, color=GREY, pad=4)
     if points:
         steps, values = zip(*points[:: max(1, len(points) // DOTS)], strict=True)
-        axes.plot(steps, values, color=GREY, linewidth=1.2)
+        axes.plot(steps, values, color=GREY, linewidth=1.2, marker="." if len(points) == 1 else "")
         axes.set_title(_short(points[-1][1]), loc="right", fontsize=8, color=INK, pad=4)
     axes.locator_params(axis="y", nbins=3)
     axes.yaxis.set_major_formatter(lambda value, _: _short(value))

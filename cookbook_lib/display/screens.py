@@ -88,14 +88,21 @@ class NullScreen:
 
 
 class Pace:
-    """How often a live view is drawn: at most once per `interval` seconds, and at most `share` of the run's time.
+    """How often a live view is drawn: once per `interval` seconds at most, at most `share` of the run's time, and once
+    per `longest` seconds at least (the first drawing, which imports matplotlib, must not silence the next minute).
 
     A figure takes a tenth of a second on a slow machine; a step of a tiny model takes less. The share keeps looking
     at a run from slowing the run.
     """
 
-    def __init__(self, interval: float = 0.6, share: float = 0.05, clock: Callable[[], float] = time.monotonic) -> None:
-        self._interval, self._share, self._clock = interval, share, clock
+    def __init__(
+        self,
+        interval: float = 0.6,
+        share: float = 0.1,
+        longest: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._interval, self._share, self._longest, self._clock = interval, share, longest, clock
         self._due_at = clock()
 
     def run(self, draw: Callable[[], None]) -> None:
@@ -105,4 +112,4 @@ class Pace:
             return
         draw()
         end = self._clock()
-        self._due_at = end + max(self._interval, (end - start) / self._share)
+        self._due_at = end + min(max(self._interval, (end - start) / self._share), self._longest)

@@ -1,82 +1,68 @@
 """Things to click, each with a static twin for runs that nobody watches.
 
-    stop_button(request)      a button that calls `request` once; pressed or not, ask `.pressed`
-    browse(items, render)     a slider over items; headless: the first few, one under the other
+    browse(items, render)     a slider over items; headless, and in viewers without widgets: the first few, one under the other
+    stop_button()             interrupts the kernel from the page: `fit` ends after the step; headless: nothing to press
 
-ipywidgets are used when there is a kernel and the package; otherwise, or with headless=True, the twin. A kernel with
-subshells handles a click while a cell runs, others between two cells; so a callback only sets a flag, which the running
-step looks at. On a multi-rank kernel (which answers between cells) widgets are made on every rank alike, and
-to stop a running `fit` there is JupyterLab's own stop button: the same request, by a signal.
+A widget's message waits for the end of the running cell (JupyterLab 4.6 with ipykernel 7.4, tried), so a widget cannot stop
+a training cell. The button therefore asks the Jupyter server, as JupyterLab's own stop button does, and works during a cell
+and on every kernel. On a multi-rank kernel widgets are made on every rank alike: nothing here asks for a rank.
 """
 
+import html
 import importlib.util
+import json
+import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 from cookbook_lib.display.screens import in_notebook
+from cookbook_lib.display.style import HAIRLINE, SANS
 from cookbook_lib.display.views import Html, View
 
-
-class Pressable(Protocol):
-    """A request that can be made once."""
-
-    pressed: bool
-
-    def press(self) -> None: ...
-
-
-def stop_button(
-    request: Callable[[], object] = lambda: None, label: str = "Stop after this step", *, headless: bool | None = None
-) -> Pressable:
-    """Show a button that asks a run to stop: `stop_button(run.stop.request)`. headless None: when nobody can click."""
-    return StaticButton(request, label) if _is_headless(headless) else StopButton(request, label)
+# The page knows where its server is and how to speak to it (token or cookie); the kernel knows only its own id.
+INTERRUPT = """
+const page = JSON.parse(document.getElementById('jupyter-config-data').textContent);
+const xsrf = (document.cookie.match(/_xsrf=([^;]+)/) || [])[1] || '';
+const headers = {'X-XSRFToken': xsrf, ...(page.token ? {Authorization: 'token ' + page.token} : {})};
+fetch(page.baseUrl + 'api/kernels/' + KERNEL + '/interrupt', {method: 'POST', headers})
+  .then(reply => { this.disabled = reply.ok; this.textContent = reply.ok ? 'Stopping after this step' : 'Not running'; });
+"""
 
 
 def browse(
-    items: Sequence[Any],
-    render: Callable[[Any], View],
-    *,
-    headless: bool | None = None,
-    first: int = 3,
+    items: Sequence[Any], render: Callable[[Any], View], *, headless: bool | None = None, first: int = 3
 ) -> None:
     """Look through `items`, one at a time: `browse(rows, lambda row: conversation(row["messages"]))`.
 
     render: an item as something that can be shown. first: how many the headless twin shows.
     """
+    still = _first_few(items, render, first)
     if _is_headless(headless) or not items:
-        _show_first(items, render, first)
+        _show(still)
     else:
-        _show_slider(items, render)
+        _show_slider(items, render, still)
 
 
-class StaticButton:
-    """The same two names without a button: pressed by code alone."""
+def stop_button(label: str = "Stop after this step") -> Html:
+    """A button that interrupts this kernel, even while a cell runs; `fit` then stops after the step, on every rank.
 
-    def __init__(self, request: Callable[[], object], label: str) -> None:
-        self.label, self.pressed, self._request = label, False, request
+    Empty where no server could be asked: outside a notebook server (a terminal, papermill), and on other ranks.
+    """
+    kernel = _kernel_id()
+    if not kernel:
+        return Html("", "")
+    press = html.escape(INTERRUPT.replace("KERNEL", json.dumps(kernel)).strip(), quote=True)
+    style = f"font:13px {SANS};padding:4px 12px;border:{HAIRLINE};border-radius:4px;background:none;color:inherit;cursor:pointer"
+    return Html(f'<button style="{style}" onclick="{press}">■ {html.escape(label)}</button>', "")
 
-    def press(self) -> None:
-        """Make the request; a second press does nothing."""
-        if not self.pressed:
-            self.pressed = True
-            self._request()
 
-
-class StopButton(StaticButton):
-    """The same with a button in the page, which says that it was heard."""
-
-    def __init__(self, request: Callable[[], object], label: str) -> None:
-        from IPython.display import display
-        from ipywidgets import Button, Layout
-
-        super().__init__(request, label)
-        self.button = Button(description=label, icon="stop", layout=Layout(width="auto"))
-        self.button.on_click(lambda _: self.press())
-        display(self.button)
-
-    def press(self) -> None:
-        super().press()
-        self.button.disabled, self.button.description = True, "Stopping after this step"
+def _kernel_id() -> str:
+    """The server's name of this kernel, which is in the name of its connection file; "" where there is no server."""
+    ipython = sys.modules.get("IPython")
+    app = getattr(getattr(ipython and ipython.get_ipython(), "kernel", None), "parent", None)
+    name = Path(getattr(app, "connection_file", "") or "").stem
+    return name.removeprefix("kernel-") if name.startswith("kernel-") else ""
 
 
 def _is_headless(headless: bool | None) -> bool:
@@ -85,24 +71,32 @@ def _is_headless(headless: bool | None) -> bool:
     return not in_notebook() or importlib.util.find_spec("ipywidgets") is None
 
 
-def _show_first(items: Sequence[Any], render: Callable[[Any], View], first: int) -> None:
-    for item in items[:first]:
-        _show(render(item))
+def _first_few(items: Sequence[Any], render: Callable[[Any], View], first: int) -> Html:
+    views = [render(item) for item in items[:first]]
     if len(items) > first:
         note = f"… {len(items) - first:,} more"
-        _show(Html(f'<div style="opacity:.6">{note}</div>', note))
+        views.append(Html(f'<div style="opacity:.6">{note}</div>', note))
+    return Html("".join(map(_page, views)), "\n".join(map(str, views)))
 
 
-def _show(view: View) -> None:
+def _page(view: View) -> str:
+    data, _ = view._repr_mimebundle_()
+    if "text/html" in data:
+        return data["text/html"]
+    return f'<img src="data:image/png;base64,{data["image/png"]}" style="max-width:100%">'
+
+
+def _show(view: Html) -> None:
     if not in_notebook():
-        print(view)
+        print(view, end="\n" if view.text else "")
         return
     from IPython.display import display
 
     display(view)
 
 
-def _show_slider(items: Sequence[Any], render: Callable[[Any], View]) -> None:
+def _show_slider(items: Sequence[Any], render: Callable[[Any], View], still: Html) -> None:
+    """The slider, and in the same output what viewers without widgets show instead."""
     from IPython.display import display
     from ipywidgets import HTML, IntSlider, Layout, VBox
 
@@ -110,9 +104,9 @@ def _show_slider(items: Sequence[Any], render: Callable[[Any], View]) -> None:
     page = HTML()
 
     def turn(_: object = None) -> None:
-        data, _metadata = render(items[slider.value])._repr_mimebundle_()
-        page.value = data["text/html"]
+        page.value = _page(render(items[slider.value]))
 
     slider.observe(turn, "value")
     turn()
-    display(VBox([slider, page]))
+    live = VBox([slider, page])._repr_mimebundle_()
+    display({**live, **still._repr_mimebundle_()[0]}, raw=True)

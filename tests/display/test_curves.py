@@ -85,11 +85,26 @@ def test_a_slow_drawing_waits_longer():
         clock.now += 1.0
         drawn.append(clock.now)
 
-    pace = Pace(interval=0.5, share=0.1, clock=clock)
+    pace = Pace(interval=0.5, share=0.1, longest=60.0, clock=clock)
     for _ in range(100):
         pace.run(slow)
         clock.now += 1.0
     assert len(drawn) == pytest.approx(10, abs=1)  # a tenth of the time, although due twice a second
+
+
+def test_one_slow_drawing_does_not_silence_the_run():
+    clock, drawn = Clock(), []
+
+    def slow_once():
+        clock.now += 0.01 if drawn else 3.0
+        drawn.append(clock.now)
+
+    pace = Pace(clock=clock)
+    for _ in range(200):
+        pace.run(slow_once)
+        clock.now += 0.1
+    assert drawn[1] - drawn[0] < 5.2
+    assert len(drawn) > 15
 
 
 def test_a_step_logged_again_after_a_resume_replaces_its_value():
