@@ -44,7 +44,7 @@ def draw_loss(axes: "Axes", history: History, loss: str) -> None:
     _draw_train(axes, finite(train))
     _draw_validation(axes, finite(val))
     _clip_to_bulk(axes, finite(train), finite(val))
-    _draw_nonfinite(axes, [step for step, value in train if not math.isfinite(value)])
+    _draw_nonfinite(axes, [step for step, value in train + val if not math.isfinite(value)])
     axes.set_ylabel(loss)
     if axes.get_legend_handles_labels()[0]:  # above the panel, where no curve runs through it
         axes.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4, handletextpad=0.4, columnspacing=1.4)
