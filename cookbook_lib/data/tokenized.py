@@ -8,8 +8,6 @@ options and the code of this room. Files stream in bounded memory. Work begins i
 ones and not forks, when there is more to do than they take to start. Nothing here knows of ranks.
 """
 
-import hashlib
-import json
 import os
 import signal
 import time
@@ -21,19 +19,17 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import tokenizers
-import transformers
 from transformers import PreTrainedTokenizerBase
 
 from cookbook_lib.config import CookbookError
+from cookbook_lib.data.fingerprint import digest_of_files, digest_of_rows, fingerprint
 from cookbook_lib.data.masking import TrainOn, encode, encoder_for
 from cookbook_lib.data.records import Conversation, read_conversations
 from cookbook_lib.data.refusals import RowRefused
 from cookbook_lib.data.report import Report
-from cookbook_lib.data.sources import HUB_PREFIX, files_of
+from cookbook_lib.data.sources import HUB_PREFIX
 from cookbook_lib.data.token_set import COLUMNS, Block, TokenSet, TokenWriter
 from cookbook_lib.data.truncation import Truncation
 
@@ -95,8 +91,8 @@ def tokenize(
     encoder_for(tokenizer).require_usable()  # before any work
     options = Options(max_length, truncation, train_on)
     rows = _Rows.of(source, messages_key, tools_key, limit)
-    fingerprint = _fingerprint(tokenizer, options, rows.digest)
-    folder = Path(cache_dir).expanduser() / fingerprint
+    name = fingerprint(tokenizer, asdict(options), rows.digest)
+    folder = Path(cache_dir).expanduser() / name
     if folder.is_dir():
         return TokenSet.open(folder)
     with TokenWriter(folder.parent) as writer:
@@ -107,7 +103,7 @@ def tokenize(
         rows.account(writer)
         if not writer.lengths:
             raise _nothing_left(rows.name, writer)
-        return writer.finish(folder, fingerprint=fingerprint, source=rows.name, **asdict(options))
+        return writer.finish(folder, fingerprint=name, source=rows.name, **asdict(options))
 
 
 # --------------------------------------------------------------------------------------------------------- the source
@@ -129,7 +125,7 @@ class _Rows:
         given = [name for name in names if isinstance(name, Conversation)]
         if len(given) == len(names):
             kept = given if limit < 0 else given[:limit]
-            return _Rows(f"{len(kept)} conversations", _digest_of_rows(kept), lambda: kept, report)
+            return _Rows(f"{len(kept):,} conversations", digest_of_rows(kept), lambda: kept, report)
         texts = [str(name) for name in names]
         options = {"messages_key": messages_key, "tools_key": tools_key, "limit": limit}
 
@@ -138,8 +134,8 @@ class _Rows:
 
         if any(text.startswith(HUB_PREFIX) for text in texts):  # what a hub name stands for can change: look
             held = list(read())
-            return _Rows(", ".join(texts), _digest_of_rows(held), lambda: held, report)
-        return _Rows(", ".join(texts), _digest_of_files(texts, options), read, report)
+            return _Rows(", ".join(texts), digest_of_rows(held), lambda: held, report)
+        return _Rows(", ".join(texts), digest_of_files(texts, options), read, report)
 
     def account(self, writer: TokenWriter) -> None:
         """Enter what the reader left out."""
@@ -153,44 +149,10 @@ class _Rows:
 
 def _nothing_left(name: str, writer: TokenWriter) -> CookbookError:
     if not writer.counts:
-        return CookbookError(f"{name} holds no conversation; give files with at least one.")
+        return CookbookError(f"there is no conversation in {name}; give at least one.")
     why = "; ".join(f"{count:,} x {reason}" for reason, count in writer.counts.most_common())
     first = writer.first[writer.counts.most_common(1)[0][0]][0]
     return CookbookError(f"no row of {name} can be learned from ({why}); the first: {first}")
-
-
-# ---------------------------------------------------------------------------------------------------- the fingerprint
-
-
-def _fingerprint(tokenizer: PreTrainedTokenizerBase, options: Options, rows: bytes) -> str:
-    digest = hashlib.blake2b(digest_size=12)
-    settings = {"special": tokenizer.special_tokens_map, "template": tokenizer.chat_template, **asdict(options)}
-    versions = [transformers.__version__, tokenizers.__version__]
-    backend = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else type(tokenizer).__name__
-    for part in (_code(), backend, json.dumps([settings, versions], sort_keys=True, default=str)):
-        digest.update(part.encode() + b"\0")
-    digest.update(rows)
-    return digest.hexdigest()
-
-
-def _code() -> str:
-    """The text of this room: an edit makes new caches rather than wrong ones."""
-    return "\0".join(file.read_text(encoding="utf-8") for file in sorted(Path(__file__).parent.glob("*.py")))
-
-
-def _digest_of_files(names: list[str], options: dict[str, Any]) -> bytes:
-    digest = hashlib.blake2b(json.dumps(options, sort_keys=True).encode())
-    for path in (path for name in names for path in files_of(Path(name))):
-        with path.open("rb") as file:
-            digest.update(f"{path}\0".encode() + hashlib.file_digest(file, "blake2b").digest())
-    return digest.digest()
-
-
-def _digest_of_rows(conversations: Iterable[Conversation]) -> bytes:
-    digest = hashlib.blake2b()
-    for row in conversations:
-        digest.update(json.dumps([row.messages, row.tools, row.origin], default=str).encode() + b"\0")
-    return digest.digest()
 
 
 # ------------------------------------------------------------------------------------------------------- the processes

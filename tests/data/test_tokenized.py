@@ -117,6 +117,15 @@ def test_another_row_template_or_tokenizer_is_another_set(chatml, make_tokenizer
     assert len(set(prints)) == 4
 
 
+def test_how_the_tokenizer_was_used_before_does_not_matter(chatml, tmp_path):
+    first = tokenize(ROWS[:5], chatml, max_length=100, cache_dir=tmp_path)
+    chatml.pad_token = chatml.eos_token
+    padded = tokenize(ROWS[:5], chatml, max_length=100, cache_dir=tmp_path)
+    chatml(["a", "b c d"], padding=True, truncation=True, max_length=3)
+    assert tokenize(ROWS[:5], chatml, max_length=100, cache_dir=tmp_path).fingerprint == padded.fingerprint
+    assert equal(first, padded)
+
+
 def test_what_is_dropped_is_counted_with_its_places(chatml, tmp_path):
     file = write(
         tmp_path / "rows.jsonl",
@@ -146,7 +155,7 @@ def test_nothing_left_is_an_error_with_the_reasons(chatml, tmp_path):
 
 
 def test_no_conversation_at_all_is_an_error(chatml, tmp_path):
-    with pytest.raises(CookbookError, match="0 conversations holds no conversation"):
+    with pytest.raises(CookbookError, match="there is no conversation in 0 conversations; give at least one"):
         tokenize([], chatml, max_length=20, cache_dir=tmp_path)
 
 
