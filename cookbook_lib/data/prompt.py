@@ -14,19 +14,25 @@ from cookbook_lib.data import messages as schema
 from cookbook_lib.data.masking import encoder_for
 from cookbook_lib.data.origin import refuse
 from cookbook_lib.data.rendering import for_template
+from cookbook_lib.data.scaffold import without_open_thinking
+from cookbook_lib.data.spellings import normalise
 
 
 def prompt_ids(
     messages: Sequence[dict[str, Any]],
     tokenizer: PreTrainedTokenizerBase,
     tools: Sequence[dict[str, Any]] | None = None,
+    *,
+    thinking: bool = False,
 ) -> list[int]:
     """Token ids (T,) of messages that the assistant is to answer.
 
+    thinking: the prompt as the template gives it, after which a thinking model thinks. False: what training put before an
+    answer without thinking, for some templates an empty block, <think></think>; for the others it is the same.
     Raises RowError for messages that break the schema, RowRefused where the template objects to them, CookbookError for a
     tokenizer or template that cannot be used at all.
     """
-    given = schema.normalise(messages)
+    given = normalise(messages)
     schema.check(given)
     if given[-1]["role"] == "assistant":
         refuse(
@@ -38,6 +44,8 @@ def prompt_ids(
     if protected:
         own, described = encoder.protection.put(own), encoder.protection.put(described)
     text = encoder.render(own, described, prompt=True)
+    if not thinking:
+        text = without_open_thinking(text) + (encoder.scaffold.lead if "<think>" in encoder.scaffold.lead else "")
     return encoder.tokens(text, protected).ids.tolist()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from cookbook_lib.data.answers import thoughts
 from cookbook_lib.data.prompt import prompt_ids, stop_ids
 from cookbook_lib.data.records import Conversation
 from cookbook_lib.data.truth import states_answer
@@ -29,6 +30,7 @@ class Question:
     tools: tuple[dict[str, Any], ...] | None
     reference: str
     expected: str | None
+    thinking: bool  # whether the data thinks before it answers
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ def question_of(conversation: Conversation) -> Question | None:
     reference = conversation.messages[places[-1]].get("content") or ""
     stated = FINAL.findall(reference)
     expected = conversation.answer or (stated[-1].replace(",", "") if stated else None)
-    return Question(conversation.messages[: places[-1]], conversation.tools, reference, expected)
+    thinking = bool(thoughts(conversation.messages[places[-1]]))
+    return Question(conversation.messages[: places[-1]], conversation.tools, reference, expected, thinking)
 
 
 def ask(
@@ -65,7 +68,7 @@ def ask(
     """The model's answers, in the order of the questions; `generate` has the options."""
     completions = generate(
         model,
-        [prompt_ids(question.messages, tokenizer, question.tools) for question in questions],
+        [prompt_ids(q.messages, tokenizer, q.tools, thinking=q.thinking) for q in questions],
         stop_ids=stop_ids(tokenizer),
         max_new_tokens=max_new_tokens,
         temperature=temperature,

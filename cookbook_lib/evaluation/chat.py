@@ -36,15 +36,17 @@ class _Request:
     tools: Sequence[dict[str, Any]] | None
     options: tuple[int, float]  # max_new_tokens, temperature: only equals are generated together
     seed: int
+    thinking: bool
     answer: "Future[str]" = field(default_factory=Future)
 
 
 class LocalChatModel:
     """Answers conversations with the model in a folder.
 
-    Give `max_new_tokens` and `temperature` for all requests here, or for one in its call. When it samples, the n-th request
-    draws with `seed` + n, so that a run repeats and equal questions get different answers. Closing (or leaving the `with`
-    block) answers what is under way and fails what still waits. Raises CookbookError when the folder holds no chat model.
+    Give `max_new_tokens`, `temperature` and `thinking` (see `prompt_ids`) for all requests here, or for one in its call.
+    When it samples, the n-th request draws with `seed` + n, so that a run repeats and equal questions get different
+    answers. Closing (or leaving the `with` block) answers what is under way and fails what still waits. Raises
+    CookbookError when the folder holds no chat model.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class LocalChatModel:
         *,
         max_new_tokens: int = 512,
         temperature: float = 0.0,
+        thinking: bool = False,
         seed: int = 0,
         batch_size: int = 16,
         device: str = "auto",
@@ -61,7 +64,7 @@ class LocalChatModel:
     ) -> None:
         folder = open_checkpoint(path).folder
         self.folder, self.batch_size = folder, batch_size
-        self.max_new_tokens, self.temperature = max_new_tokens, temperature
+        self.max_new_tokens, self.temperature, self.thinking = max_new_tokens, temperature, thinking
         self._seeds = count(seed)
         self._tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
         self._stops = stop_ids(self._tokenizer)
@@ -77,7 +80,7 @@ class LocalChatModel:
     async def acomplete(self, messages: Sequence[Message], **options: Any) -> str:
         """The assistant's answer to `messages` ({role, content}, the last one not the assistant's).
 
-        options: tools, max_new_tokens, temperature, seed. Raises CookbookError for messages that cannot be answered.
+        options: tools, max_new_tokens, temperature, thinking, seed. Raises CookbookError for messages that cannot be answered.
         """
         return await asyncio.wrap_future(self._submit(messages, **options))
 
@@ -108,12 +111,15 @@ class LocalChatModel:
         tools: Sequence[dict[str, Any]] | None = None,
         max_new_tokens: int | None = None,
         temperature: float | None = None,
+        thinking: bool | None = None,
         seed: int | None = None,
     ) -> "Future[str]":
         tokens = self.max_new_tokens if max_new_tokens is None else max_new_tokens
         heat = self.temperature if temperature is None else temperature
         with self._lock:
-            request = _Request(messages, tools, (tokens, heat), next(self._seeds) if seed is None else seed)
+            own_seed = next(self._seeds) if seed is None else seed
+            thinks = self.thinking if thinking is None else thinking
+            request = _Request(messages, tools, (tokens, heat), own_seed, thinks)
             if self._closed:
                 raise CookbookError(f"the chat model over {self.folder} is closed: make a new one.")
             self._waiting.put(request)
@@ -160,7 +166,7 @@ class LocalChatModel:
     def _prompt(self, request: _Request) -> list[int] | None:
         """Token ids, or None when the request has failed for its messages."""
         try:
-            return prompt_ids(request.messages, self._tokenizer, request.tools)
+            return prompt_ids(request.messages, self._tokenizer, request.tools, thinking=request.thinking)
         except Exception as error:
             request.answer.set_exception(error)
             return None

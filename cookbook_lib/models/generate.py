@@ -33,7 +33,7 @@ class Completion:
 class _Row:
     number: int
     prompt: Sequence[int]
-    random: torch.Generator | None
+    random: torch.Generator
     ids: list[int] = field(default_factory=list)
 
 
@@ -45,21 +45,23 @@ def generate(
     stop_ids: Collection[int],
     max_new_tokens: int,
     temperature: float = 0.0,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     batch_size: int = 16,
     progress: Callable[[int], object] | None = None,
 ) -> list[Completion]:
     """One completion for each prompt (token ids), in the order of the prompts.
 
     stop_ids: any of these tokens ends a row; those of the model's generation config do so as well. temperature: 0 takes
-    the likeliest token; above, tokens are drawn from softmax(logits / temperature). progress: called with the number of
-    rows just finished. Raises CookbookError for what cannot be generated from. The model is put in evaluation mode.
+    the likeliest token; above, tokens are drawn from softmax(logits / temperature). seed: one for all, or one for each
+    row. progress: called with the number of rows just finished. Raises CookbookError for what cannot be generated from.
+    The model is put in evaluation mode.
     """
     _check(model, prompts, max_new_tokens, temperature, batch_size)
     stops = set(stop_ids) | configured_stops(model)
     model.eval()
-    seeds = [torch.Generator().manual_seed(seed * 1_000_003 + i) if temperature else None for i in range(len(prompts))]
-    rows = [_Row(i, prompt, random) for i, (prompt, random) in enumerate(zip(prompts, seeds, strict=True))]
+    seeds = [seed * 1_000_003 + i for i in range(len(prompts))] if isinstance(seed, int) else seed
+    numbered = enumerate(zip(prompts, seeds, strict=True))
+    rows = [_Row(i, prompt, torch.Generator().manual_seed(own)) for i, (prompt, own) in numbered]
     by_length = sorted(
         rows, key=lambda row: -len(row.prompt)
     )  # the largest batch first: what does not fit fails at once
