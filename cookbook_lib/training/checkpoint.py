@@ -100,7 +100,8 @@ class Checkpoints:
         job = Job(step, take_snapshot(model, optimizer), state, export, metric, best)
         self.last_step = step
         if self.asynchronous:
-            self._writer = threading.Thread(target=self._write_apart, args=(job,), name=job.name, daemon=True)
+            # No daemon: a process that ends by an exception still finishes the save that it has begun.
+            self._writer = threading.Thread(target=self._write_apart, args=(job,), name=job.name)
             self._writer.start()
         else:
             self._write(job)
