@@ -95,8 +95,9 @@ def _hang_up(keep_descriptors: set[int], keep_ports: set[int]) -> None:
         return  # not Linux: the groups' own abort has to do
     for descriptor in map(int, os.listdir("/proc/self/fd")):
         if descriptor not in keep_descriptors:
-            with contextlib.suppress(OSError):  # not a socket, not connected, or gone in the meantime
-                _shut_down(descriptor, keep_ports)
+            with contextlib.suppress(OSError):  # not connected, or gone in the meantime
+                if os.readlink(f"/proc/self/fd/{descriptor}").startswith("socket:"):
+                    _shut_down(descriptor, keep_ports)
 
 
 def _shut_down(descriptor: int, keep_ports: set[int]) -> None:

@@ -93,9 +93,7 @@ def _outcome(job: Job) -> int:
 
 
 def _print_failure(job: Job, error: PapermillExecutionError) -> None:
-    """The failing cell, its rank and its traceback, the sentence last."""
-    if not job.signal:
-        job.terminal.say("\n".join(error.traceback))
+    """The failing cell, its rank and its exception; the traceback has been shown as it happened."""
     what = f"stopped by {signal.Signals(job.signal).name}" if job.signal else "error"
     job.terminal.say(f"{what}: cell [{error.exec_count}] of {job.notebook}: {error.ename}: {error.evalue}")
 

@@ -47,6 +47,8 @@ class Terminal:
         match message["header"]["msg_type"]:
             case "stream":
                 self._write(self._err if content["name"] == "stderr" else self._out, content["text"])
+            case "error" if content["ename"] != "KeyboardInterrupt":
+                self.say("\n".join(content["traceback"]))
             case "display_data" | "update_display_data" | "execute_result":
                 self._display(content)
 

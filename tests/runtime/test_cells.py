@@ -53,6 +53,16 @@ def test_the_other_rank_is_released_from_its_collective(kernel, culprit, first_e
     assert kernel.value("total()") == 3.0
 
 
+def test_closing_groups_leaks_no_descriptors(kernel):
+    release = "if rank == 1: raise ValueError('boom')\ntotal()"
+    counts = []
+    for _ in range(3):
+        kernel.run(release)
+        kernel.run("join()")
+        counts.append(kernel.value("total(len(os.listdir('/proc/self/fd')))"))
+    assert counts[2] - counts[1] < 20, counts
+
+
 def test_a_rank_that_works_on_after_a_failure_is_interrupted(kernel):
     result = kernel.run("if rank == 1: raise ValueError('boom')\ntime.sleep(60)")
     assert result.errors[0] == "ValueError: [rank 1] boom"

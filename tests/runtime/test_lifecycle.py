@@ -48,6 +48,9 @@ def test_the_launcher_or_rank_0_is_killed(start_kernel, who):
     kernel = start_kernel()
     kill(kernel, who)
     assert not kernel.job.left_after(8)
+    end = time.monotonic() + 3
+    while kernel.manager.is_alive() and time.monotonic() < end:
+        time.sleep(0.05)
     assert not kernel.manager.is_alive()
 
 
@@ -94,3 +97,29 @@ def test_one_rank_is_the_same_kernel(start_kernel):
     assert kernel.value("int(os.environ['OMP_NUM_THREADS'])") >= 1
     kernel.manager.shutdown_kernel()
     assert not kernel.job.left_after(3)
+
+
+# a rank that nothing can move: it waits inside C++, and in no collective ----------------------------------------------
+
+DEAF = """
+if rank == {deaf}: dist.distributed_c10d._get_default_store().wait(["never"])
+else: raise ValueError("boom")
+"""
+
+
+def test_a_deaf_rank_fails_the_cell_and_the_kernel_takes_no_more(start_kernel):
+    kernel = start_kernel(COOKBOOK_GRACE="0.5")
+    result = kernel.run(DEAF.format(deaf=1))
+    assert (result.status, result.errors) == ("error", ["ValueError: boom"])
+    assert "rank 1 cannot be stopped" in result.text("stderr")
+    assert result.seconds < 15
+    assert "rank 1 cannot be stopped; restart the kernel" in kernel.run("1 + 1").evalue
+    kernel.manager.shutdown_kernel()
+    assert not kernel.job.left_after(5)
+
+
+def test_a_deaf_rank_0_ends_the_kernel_after_its_reply(start_kernel):
+    kernel = start_kernel(COOKBOOK_GRACE="0.5")
+    result = kernel.run(DEAF.format(deaf=0))
+    assert (result.status, result.errors) == ("error", ["ValueError: [rank 1] boom"])
+    assert not kernel.job.left_after(10)
