@@ -153,7 +153,7 @@ banner() {
   echo "recipe    cookbook/$recipe/trainer.yaml ${overlays[*]+with ${overlays[*]}} ${overrides[*]-}"
   [ -z "$smoke" ] || echo "          no GPU here and no MODEL_PATH: a rehearsal with the embedded tiny model (cookbook/smoke.yaml)"
   echo "model     $model"
-  echo "data      $train_files, validation $val_files"
+  echo "data      $train_files, validation ${val_files/#None/none}"
   needs_embedded_data && echo "          not there yet: the embedded data is prepared first"
   if [ "$NODE_RANK" = 0 ]; then
     echo "notebook  notebooks/$notebook.ipynb, executed copy $save_path/run.ipynb"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from cookbook_lib.config.layers import HOME
+from cookbook_lib.config.places import HOME
 from cookbook_lib.config.show import reference_page
 
 PAGE = HOME / "docs" / "reference" / "config.md"

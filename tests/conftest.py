@@ -12,7 +12,8 @@ os.environ.setdefault("MPLBACKEND", "agg")
 
 import pytest
 
-from cookbook_lib.config.layers import HOME, LAUNCHER
+from cookbook_lib.config.layers import LAUNCHER
+from cookbook_lib.config.places import HOME
 
 MACHINE = ("N_GPUS_PER_NODE", "NNODES", "NODE_RANK", "WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cookbook_lib.config.layers import HOME
+from cookbook_lib.config.places import HOME
 
 LIBRARY = HOME / "cookbook_lib"
 MAY_IMPORT = {

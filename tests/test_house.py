@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
-from cookbook_lib.config.layers import HOME
+from cookbook_lib.config.places import HOME
 from scripts.clean_notebooks import cleaned
 
 NOTEBOOKS = sorted((HOME / "notebooks").glob("*.ipynb"))

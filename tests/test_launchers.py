@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cookbook_lib.config.layers import HOME
+from cookbook_lib.config.places import HOME
 
 RUNNER = """#!{python}
 import json, os, signal, sys, time

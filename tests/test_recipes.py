@@ -5,7 +5,7 @@ import os
 import pytest
 
 from cookbook_lib.config import load_config
-from cookbook_lib.config.layers import RECIPES, recipe_names
+from cookbook_lib.config.places import RECIPES, recipe_names
 
 each_recipe = pytest.mark.parametrize("recipe", recipe_names())
 

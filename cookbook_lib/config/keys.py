@@ -28,6 +28,11 @@ class Key:
     default: Any
     doc: str
 
+    @property
+    def wants_text(self) -> bool:
+        """Text is one of the types it takes."""
+        return self.type in (str, Any) or str in typing.get_args(self.type)
+
 
 # verl's names for keys of ours.
 ALIASES = {

@@ -1,4 +1,4 @@
-"""Where values come from: each place is read into a flat list of `Given`, and the list's order is the precedence.
+"""Where values come from: each place is read into a list of `Given`, and the order of the lists is the precedence.
 
     defaults <- trainer.yaml <- overlays <- launcher environment, notebook parameters <- dotted overrides
 
@@ -17,9 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cookbook_lib.config.keys import ALIASES, SYNONYMS, catalogue, explain_unknown, sections
-
-HOME = Path(__file__).resolve().parents[2]
-RECIPES = HOME / "cookbook"
+from cookbook_lib.config.places import HOME
 
 # What the launchers take from the environment; in lower case, the notebooks' parameters of the same meaning.
 LAUNCHER = {
@@ -44,7 +42,6 @@ class Given:
     key: str
     value: Any
     origin: str
-    layer: int
     base: Path
 
 
@@ -55,28 +52,7 @@ class Problems(list[str]):
         self.append(f"{origin}: {sentence}")
 
 
-def find_recipe(recipe: str | Path) -> Path | None:
-    """The trainer.yaml of a recipe's name (a folder under cookbook/), of a folder, or a YAML file itself."""
-    for place in (Path(recipe).expanduser(), RECIPES / recipe):
-        if place.is_file():
-            return place.resolve()
-        if (place / "trainer.yaml").is_file():
-            return (place / "trainer.yaml").resolve()
-    return None
-
-
-def find_overlay(overlay: str | Path) -> Path | None:
-    """An overlay's file: a path, or the name of a YAML file in cookbook/ (`smoke`)."""
-    places = (Path(overlay).expanduser(), RECIPES / f"{overlay}.yaml", RECIPES / overlay)
-    return next((place.resolve() for place in places if place.is_file()), None)
-
-
-def recipe_names() -> list[str]:
-    """The folders of cookbook/ that hold a trainer.yaml."""
-    return sorted(str(path.parent.relative_to(RECIPES)) for path in RECIPES.rglob("trainer.yaml"))
-
-
-def from_yaml(path: Path, base: Path, layer: int, problems: Problems) -> Iterator[Given]:
+def from_yaml(path: Path, base: Path, problems: Problems) -> Iterator[Given]:
     """The keys of a YAML file; `base` is where its relative paths start."""
     name = _short(path)
     try:
@@ -86,24 +62,22 @@ def from_yaml(path: Path, base: Path, layer: int, problems: Problems) -> Iterato
         problems.add(name, f"is not readable as YAML: {' '.join(str(error).split())}")
         return
     if not isinstance(values, dict):
-        problems.add(
-            name,
-            f"holds a {type(values).__name__} at its top, but must hold sections: model:, data:, optim:, trainer:",
-        )
+        kind = type(values).__name__
+        problems.add(name, f"holds a {kind} at its top, but must hold sections: model:, data:, optim:, trainer:")
         return
     for key, value in _leaves(values):
         origin = f"{name}:{lines[key]}" if key in lines else name
-        yield from _known(key, value, origin, layer, base, problems)
+        yield from _known(key, value, origin, base, problems)
 
 
-def from_environment(environ: Mapping[str, str], layer: int, problems: Problems) -> Iterator[Given]:
+def from_environment(environ: Mapping[str, str], problems: Problems) -> Iterator[Given]:
     """The launcher's variables that are set and not empty."""
     for name, key in LAUNCHER.items():
         if environ.get(name):
-            yield from _typed(key, environ[name], f"environment {name}", layer, problems)
+            yield from _typed(key, environ[name], f"environment {name}", problems)
 
 
-def from_parameters(parameters: Mapping[str, Any], layer: int, problems: Problems) -> Iterator[Given]:
+def from_parameters(parameters: Mapping[str, Any], problems: Problems) -> Iterator[Given]:
     """A notebook's parameters; None means "as the recipe says"."""
     names = {name.lower(): key for name, key in LAUNCHER.items()}
     for name, value in parameters.items():
@@ -111,59 +85,51 @@ def from_parameters(parameters: Mapping[str, Any], layer: int, problems: Problem
             close = difflib.get_close_matches(name, names, n=1, cutoff=0.5) or [", ".join(names)]
             problems.add(f"parameter {name}", f"is not one; did you mean {close[0]}?")
         elif isinstance(value, str):
-            yield from _typed(names[name], value, f"parameter {name}", layer, problems)
+            yield from _typed(names[name], value, f"parameter {name}", problems)
         elif value is not None:
-            yield Given(names[name], value, f"parameter {name}", layer, Path.cwd())
+            yield Given(names[name], value, f"parameter {name}", Path.cwd())
 
 
-def from_overrides(overrides: str | Iterable[str], layer: int, problems: Problems) -> Iterator[Given]:
+def from_overrides(overrides: str | Iterable[str], problems: Problems) -> Iterator[Given]:
     """Dotted overrides (`optim.lr=2e-5`) as a list, or as one string that is split as a shell would."""
     for text in shlex.split(overrides) if isinstance(overrides, str) else overrides:
         key, equals, value = str(text).partition("=")
         if not equals or not key.strip():
-            problems.add(
-                f"override {text}",
-                "is not of the form key=value, without spaces (lists: trainer.logger=[console,swanlab])",
-            )
+            sentence = "is not of the form key=value, without spaces (lists: trainer.logger=[console,swanlab])"
+            problems.add(f"override {text}", sentence)
         else:
-            yield from _typed(key.strip(), value, "override", layer, problems)
+            yield from _typed(key.strip(), value, "override", problems)
 
 
-def _typed(key: str, text: str, origin: str, layer: int, problems: Problems) -> Iterator[Given]:
+def _typed(key: str, text: str, origin: str, problems: Problems) -> Iterator[Given]:
     try:
         value = _parse(key, text)
     except yaml.YAMLError:
-        problems.add(
-            origin,
-            f"{text!r} is not readable as a value; lists are written [a,b], texts with special characters in quotes",
-        )
+        problems.add(origin, f"{text!r} is not readable as a value; lists are [a,b], special characters need quotes")
         return
-    yield from _known(key, value, origin, layer, Path.cwd(), problems)
+    yield from _known(key, value, origin, Path.cwd(), problems)
 
 
 def _parse(key: str, text: str) -> Any:
     """A typed value from text. Where text is wanted, text stays as it is: an experiment named 0512 is not octal 330."""
-    known = catalogue().get(ALIASES.get(key, key))
     bare = text.strip()
     if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "'\"":
         bare = bare[1:-1]
-    wants_text = known is not None and (
-        known.type is str or str in getattr(known.type, "__args__", ()) or known.type is Any
-    )
-    if wants_text and not bare.startswith("["):
+    known = catalogue().get(ALIASES.get(key, key))
+    if known is not None and known.wants_text and not bare.startswith("["):
         return None if bare == "null" else bare
     parsed = OmegaConf.from_dotlist([f"value={bare}"])
     return OmegaConf.to_container(parsed, resolve=False)["value"]  # type: ignore[index,call-overload]
 
 
-def _known(key: str, value: Any, origin: str, layer: int, base: Path, problems: Problems) -> Iterator[Given]:
+def _known(key: str, value: Any, origin: str, base: Path, problems: Problems) -> Iterator[Given]:
     name = ALIASES.get(key, key)
     if name in sections() and value is None:
         return  # an empty section in a YAML file says nothing
     if name in catalogue():
         spelled = (name, value) if isinstance(value, str) else ("", "")
         value, note = SYNONYMS.get(spelled, (None if value == "null" else value, ""))
-        yield Given(name, value, f"{origin} ({note})" if note else origin, layer, base)
+        yield Given(name, value, f"{origin} ({note})" if note else origin, base)
     else:
         problems.add(origin, explain_unknown(key))
 

@@ -3,8 +3,9 @@
 config = load_config("sft", overlays=["smoke"], overrides=["optim.lr=1e-4"], model_path="./my-model")
 """
 
+import itertools
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,28 +15,19 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cookbook_lib.config.errors import CookbookError
 from cookbook_lib.config.keys import catalogue, describe, sections
-from cookbook_lib.config.layers import (
-    RECIPES,
-    Given,
-    Problems,
-    find_overlay,
-    find_recipe,
-    from_environment,
-    from_overrides,
-    from_parameters,
-    from_yaml,
-    recipe_names,
-)
+from cookbook_lib.config.layers import Given, Problems, from_environment, from_overrides, from_parameters, from_yaml
+from cookbook_lib.config.places import find_overlay, find_recipe, overlay_names, recipe_names
 from cookbook_lib.config.rules import check
 from cookbook_lib.config.schema import Config
 
-FILES = (
+PATHS = {
     "data.train_files",
     "data.val_files",
     "data.cache_dir",
     "trainer.default_local_dir",
     "trainer.resume_from_path",
-)
+}
+WARMUPS = ("optim.warmup_steps", "optim.warmup_steps_ratio")
 
 
 def load_config(
@@ -56,9 +48,21 @@ def load_config(
     Raises CookbookError with every problem of every layer, each with the place it came from.
     """
     problems = Problems()
-    given = _gather(recipe, overlays or (), overrides or (), environ, parameters, problems)
-    tree, latest = _merge(given, problems)
-    config = _freeze(tree, latest, problems)
+    main = find_recipe(recipe)
+    if main is None:
+        raise CookbookError(
+            f"recipe {str(recipe)!r} is neither a folder with a trainer.yaml nor a YAML file; "
+            f"the recipes in cookbook/ are: {', '.join(recipe_names())}"
+        )
+    layers = [
+        list(from_yaml(main, main.parent, problems)),
+        *_overlays(overlays or (), main.parent, problems),
+        [*from_environment(environ, problems), *from_parameters(parameters, problems)],
+        list(from_overrides(overrides or (), problems)),
+    ]
+    _one_warmup(layers, problems)
+    tree, latest = _merge(layers, problems)
+    config = _freeze(tree, latest)
     for key, sentence in check(config):
         problems.add(latest[key].origin if key in latest else "defaults", f"{key} {sentence}")
     if problems:
@@ -66,74 +70,49 @@ def load_config(
     return config
 
 
-def _gather(
-    recipe: str | Path,
-    overlays: str | Path | Iterable[str | Path],
-    overrides: str | Iterable[str],
-    environ: Mapping[str, str],
-    parameters: Mapping[str, Any],
-    problems: Problems,
-) -> list[Given]:
-    main = find_recipe(recipe)
-    if main is None:
-        raise CookbookError(
-            f"recipe {str(recipe)!r} is neither a folder with a trainer.yaml nor a YAML file; "
-            f"the recipes in cookbook/ are: {', '.join(recipe_names()) or 'none'}"
-        )
-    given = list(from_yaml(main, main.parent, 0, problems))
-    for layer, overlay in enumerate([overlays] if isinstance(overlays, str | Path) else overlays, start=1):
+def _overlays(overlays: str | Path | Iterable[str | Path], base: Path, problems: Problems) -> Iterator[list[Given]]:
+    for overlay in [overlays] if isinstance(overlays, str | Path) else overlays:
         path = find_overlay(overlay)
         if path is None:
-            names = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml")))
+            names = ", ".join(overlay_names())
             problems.add(f"overlay {overlay}", f"there is no such YAML file; the overlays in cookbook/ are: {names}")
         else:
-            given += from_yaml(path, main.parent, layer, problems)
-    given += from_environment(environ, 1000, problems)
-    given += from_parameters(parameters, 1000, problems)
-    given += from_overrides(overrides, 2000, problems)
-    return given
+            yield list(from_yaml(path, base, problems))
 
 
-def _merge(given: list[Given], problems: Problems) -> tuple[DictConfig, dict[str, Given]]:
-    """All values in one typed tree, and for each key the layer whose value stands."""
+def _one_warmup(layers: list[list[Given]], problems: Problems) -> None:
+    """Warmup is set in steps or as a ratio: a later layer's form replaces the other, both in one contradict."""
+    for number, layer in enumerate(layers):
+        forms = {entry.key: entry for entry in layer if entry.key in WARMUPS and entry.value is not None}
+        if len(forms) == 2:
+            problems.add(forms[WARMUPS[0]].origin, f"{' and '.join(WARMUPS)} are both set; keep one of the two")
+        elif "optim.warmup_steps_ratio" in forms:
+            for earlier in layers[:number]:
+                earlier[:] = [entry for entry in earlier if entry.key != "optim.warmup_steps"]
+
+
+def _merge(layers: list[list[Given]], problems: Problems) -> tuple[DictConfig, dict[str, Given]]:
+    """All values in one typed tree, and for each key the one that stands."""
     tree = OmegaConf.structured(Config)
     for section in ("", *sorted(sections())):
         OmegaConf.set_readonly(OmegaConf.select(tree, section) if section else tree, False)
     latest: dict[str, Given] = {}
-    for entry in _one_warmup(given, problems):
+    for entry in itertools.chain(*layers):
+        key = catalogue()[entry.key]
         try:
-            OmegaConf.update(tree, entry.key, entry.value)
-            OmegaConf.select(
-                tree, entry.key, throw_on_missing=True
-            )  # resolves ${...}, here so that its error has an origin
-            latest[entry.key] = entry
+            OmegaConf.update(tree, key.name, entry.value)
+            OmegaConf.select(tree, key.name)  # resolves ${...} now, while its origin is known
+            latest[key.name] = entry
         except OmegaConfBaseException:
-            OmegaConf.update(tree, entry.key, catalogue()[entry.key].default)
-            problems.add(
-                entry.origin, f"{entry.key} is {entry.value!r}, but must be {describe(catalogue()[entry.key].type)}"
-            )
+            OmegaConf.update(tree, key.name, key.default)
+            problems.add(entry.origin, f"{key.name} is {entry.value!r}, but must be {describe(key.type)}")
     return tree, latest
 
 
-def _one_warmup(given: list[Given], problems: Problems) -> list[Given]:
-    """Warmup is set in steps or as a ratio: the later layer's form counts, both in one layer contradict each other."""
-    latest = {entry.key: entry for entry in given if entry.value is not None}
-    steps, ratio = latest.get("optim.warmup_steps"), latest.get("optim.warmup_steps_ratio")
-    if steps is None or ratio is None:
-        return given
-    if steps.layer == ratio.layer:
-        problems.add(steps.origin, "optim.warmup_steps and optim.warmup_steps_ratio are both set; keep one of the two")
-    elif ratio.layer > steps.layer:
-        return [entry for entry in given if entry.key != "optim.warmup_steps"]
-    return given
-
-
-def _freeze(tree: DictConfig, latest: Mapping[str, Given], problems: Problems) -> Config:
+def _freeze(tree: DictConfig, latest: Mapping[str, Given]) -> Config:
     """The tree as frozen dataclasses, its paths absolute."""
     for entry in latest.values():
         OmegaConf.update(tree, entry.key, _absolute(entry.key, OmegaConf.select(tree, entry.key), entry.base))
-    if not latest:
-        problems.add("recipe", "sets no key at all")
     origins = {key: latest[key].origin if key in latest else "default" for key in catalogue()}
     return replace(cast(Config, OmegaConf.to_object(tree)), origins=origins)
 
@@ -146,12 +125,14 @@ def _absolute(key: str, value: Any, base: Path) -> Any:
         return value
     path = Path(value).expanduser()
     here = base / path
-    looks_like_path = (
-        key in FILES or value.startswith((".", "/", "~")) or (key == "data.chat_template" and path.suffix == ".jinja")
+    is_path = (
+        key in PATHS
+        or (key == "data.chat_template" and path.suffix == ".jinja")
+        or (
+            key == "model.partial_pretrain" and (value.startswith((".", "/", "~")) or here.is_dir()) and value != "tiny"
+        )
     )
-    if looks_like_path or (key == "model.partial_pretrain" and value != "tiny" and here.is_dir()):
-        return os.path.normpath(here)
-    return value
+    return os.path.normpath(here) if is_path else value
 
 
 def _message(problems: Problems) -> str:

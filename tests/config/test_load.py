@@ -227,6 +227,16 @@ def test_an_unknown_recipe_names_those_that_exist():
     assert "sft" in message
 
 
+def test_a_name_is_the_cookbooks_and_a_path_is_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sft").mkdir()
+    recipe_file(tmp_path / "sft", "trainer: {seed: 99}\n")
+    (tmp_path / "smoke").write_text("trainer: {seed: 98}\n")
+    assert load(overlays="smoke").trainer.seed == 1
+    assert load(recipe="./sft").trainer.seed == 99
+    assert load(recipe="sft/trainer.yaml", overlays="./smoke").trainer.seed == 98
+
+
 def test_a_saved_config_loads_back_to_the_same_values(tmp_path):
     config = load("optim.betas=[0.8,0.9]", "data.val_files=null", overlays="smoke")
     save_resolved(config, tmp_path / "run" / "config.yaml")

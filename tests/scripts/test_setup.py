@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cookbook_lib.config.layers import HOME
+from cookbook_lib.config.places import HOME
 
 OLD = 'case "$*" in *version_info*) exit 1 ;; -V) echo Python 3.10.2 ;; esac\n'
 NO_ENSUREPIP = 'case "$*" in *ensurepip*) exit 1 ;; esac\n'
