@@ -73,6 +73,17 @@ def synchronise_gradients(module: nn.Module, *, last: bool, keep_whole: bool = F
     root.set_requires_all_reduce(last)
 
 
+def rest(module: nn.Module) -> None:
+    """Cut every weight back into its shards.
+
+    A forward that no backward follows (validation, a look at one batch) leaves the root's weights whole, and
+    `module.parameters()` then gives the whole ones: an optimizer made on them would never move the shards that learn.
+    """
+    for part in module.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
+
+
 def recover(module: nn.Module) -> None:
     """Make a sharded module trainable again after an exception in forward or backward left its hooks half-run.
 

@@ -25,7 +25,7 @@ from cookbook_lib.models.attention import varlen_attention
 from cookbook_lib.models.flops import Flops, peak_flops
 from cookbook_lib.models.heads import PackedModel
 from cookbook_lib.models.loading import build_model, load_tokenizer, load_weights
-from cookbook_lib.parallel.fsdp import shard_model
+from cookbook_lib.parallel.fsdp import rest, shard_model
 from cookbook_lib.parallel.gradient_checkpointing import recompute_layers
 from cookbook_lib.parallel.mesh import Mesh, make_mesh
 from cookbook_lib.parallel.ulysses import check_heads, take_shard, ulysses
@@ -152,6 +152,7 @@ def open_run(
     """Optimizer, schedule, checkpoints, meters; when an earlier run left a checkpoint, its state; then the trackers, those of
     the config and those that `watch`."""
     offload = config.model.fsdp_config.optimizer_offload or config.model.fsdp_config.cpu_offload
+    rest(model)  # a forward before this one may have left weights whole
     optimizer = make_optimizer(model, config.optim, offload=offload)
     flops = Flops.of(model)
     peak = _peak_of_rank(mesh, compute_dtype(config))

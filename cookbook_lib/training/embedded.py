@@ -28,6 +28,6 @@ def resolve_model(name: str) -> Path:
 
 def tiny_folder() -> Path:
     texts = list(embedded_texts())
-    template = preset("qwen3")
+    template = preset("chatml")
     digest = hashlib.sha256("\0".join([VERSION, template, *texts]).encode()).hexdigest()[:12]
     return build_tiny(cache_folder() / f"tiny-{digest}", texts, template)

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 from torch.distributed.tensor import DTensor
 
+from cookbook_lib.config import CookbookError
 from cookbook_lib.config.schema import OptimConfig
 
 Rate = Callable[[int], float]
@@ -33,6 +34,7 @@ def make_optimizer(model: nn.Module, config: OptimConfig, *, offload: bool = Fal
     Call it after sharding: the parameters are then DTensors, and every rank updates its own shards.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
+    _refuse_whole_weights(trainable)
     groups: list[dict[str, Any]] = [
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
@@ -45,6 +47,15 @@ def make_optimizer(model: nn.Module, config: OptimConfig, *, offload: bool = Fal
         eps=config.eps,
         fused=True,
     )
+
+
+def _refuse_whole_weights(parameters: Sequence[torch.Tensor]) -> None:
+    whole = sum(not isinstance(p, DTensor) for p in parameters)
+    if 0 < whole < len(parameters):
+        raise CookbookError(
+            f"{whole} of {len(parameters)} weights are whole while the others are shards, as a forward without a backward leaves "
+            "them; call parallel.fsdp.rest(model) before the optimizer is made, or those weights would never be trained."
+        )
 
 
 class OffloadedAdamW(torch.optim.AdamW):

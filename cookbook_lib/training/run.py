@@ -21,7 +21,7 @@ from cookbook_lib.config import CookbookError
 from cookbook_lib.config.schema import Config
 from cookbook_lib.data.loader import Loader
 from cookbook_lib.models.heads import PackedModel
-from cookbook_lib.parallel.fsdp import clip_grad_norm
+from cookbook_lib.parallel.fsdp import clip_grad_norm, rest
 from cookbook_lib.parallel.mesh import Mesh
 from cookbook_lib.tracking.tracker import NullTracker, Tracker
 from cookbook_lib.training.checkpoint import Checkpoints
@@ -186,5 +186,6 @@ def validate(run: Run) -> dict[str, float]:
     for batch in run.val_loader.epoch():
         run.val_meter.add(run.objective(run.model, batch), batch.lengths)
     run.model.train()
+    rest(run.model)
     metrics = run.val_meter.reduce("val/")
     return {"val/loss": metrics["val/loss"]} | {k: v for k, v in metrics.items() if k == "val/accuracy"}

@@ -20,6 +20,7 @@ from cookbook_lib.data.packing import Batch, pack
 from cookbook_lib.models.attention import varlen_attention
 from cookbook_lib.models.heads import PackedModel
 from cookbook_lib.models.token_loss import summed_nll
+from cookbook_lib.parallel.fsdp import rest
 from cookbook_lib.parallel.mesh import Mesh
 from cookbook_lib.parallel.ulysses import take_shard
 
@@ -64,6 +65,7 @@ def self_test(model: PackedModel, mesh: Mesh, config: Config) -> SelfTest:
         off = (mine - part.weights[part.labels >= 0]).abs().sum()
         exchange = mesh.sum(float(off)) / mesh.dp / len(whole)
     model.train()
+    rest(model)
     result = SelfTest(leak, exchange, tolerance)
     _refuse(result, model)
     return result
