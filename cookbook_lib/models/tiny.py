@@ -91,7 +91,7 @@ def random_model(tokenizer: PreTrainedTokenizerFast, seed: int, **shape: int) ->
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        **fields,  # type: ignore[arg-type]
+        **fields,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

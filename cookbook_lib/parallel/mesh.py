@@ -104,7 +104,7 @@ class Mesh:
         """Run `work` on rank 0 alone; its result (picklable) on every rank, however long it takes."""
         results: list[T] = []
         self.first(lambda: results.append(work()) if self.is_main else None)
-        return self.broadcast(results[0] if results else None)  # type: ignore[arg-type,return-value]
+        return self.broadcast(results[0] if results else None)  # type: ignore[return-value]
 
     def describe(self) -> str:
         """`4 processes on cpu: 2 data-parallel groups x 2 Ulysses ranks; 1 copy of the model in 4 shards`."""
