@@ -151,7 +151,9 @@ def _patience(settings: Settings, joining: bool) -> float:
 
 
 def _share_cores(ranks: int) -> None:
+    """Each rank's threads; and they sleep soon when they wait: spinning, as is OpenMP's habit, halts a machine that others use."""
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // ranks)))
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def _cores() -> int:
