@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         if status := execute(notebook, folder, processes, parameters):
             return status
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-    print("\n" + repr(table(rows(summary, folder, time.monotonic() - begin), caption="The tour")))
+    print("\n" + table(rows(summary, folder, time.monotonic() - begin), caption="The tour").text)
     return 0
 
 
