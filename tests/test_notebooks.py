@@ -1,0 +1,203 @@
+"""The notebooks, with tiny settings, in every way in which they run.
+
+    papermill -k python3      one process, ordinary kernel       every notebook
+    papermill -k cookbook     our kernel, one rank               20
+    cookbook run -n 2         our runner, two ranks              10, 20, 21
+
+An executed copy without errors is the least of it: the same validation loss must come out of every way, and the model, the
+curve and the summary must be where the last cell says they are.
+"""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from cookbook_lib.config.places import HOME
+from cookbook_lib.data.prepare import Job as Preparation
+from cookbook_lib.data.prepare import prepare
+from cookbook_lib.tracking.jsonl import read_metrics
+from tests.jobs import Command, Job, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+NOTEBOOKS = sorted(path.stem for path in (HOME / "notebooks").glob("*.ipynb"))
+WAYS = {
+    "python3": ["-m", "papermill", "-k", "python3"],
+    "cookbook": ["-m", "papermill", "-k", "cookbook"],
+    "two ranks": ["-m", "cookbook_lib.runtime", "run", "-n", "2"],
+}
+STEPS = ["data.train_batch_size=8", "trainer.total_training_steps=3", "trainer.test_freq=2"]
+
+
+@dataclass(frozen=True)
+class Executed:
+    """One notebook that has run: its exit code, what it printed to the terminal, its copy, its folder of results."""
+
+    code: int
+    text: str
+    copy: nbformat.NotebookNode
+    folder: Path
+
+    def outputs(self, *kinds: str) -> list[nbformat.NotebookNode]:
+        found = [output for cell in self.copy.cells for output in cell.get("outputs", [])]
+        return [output for output in found if output.output_type in kinds]
+
+    @property
+    def printed(self) -> str:
+        """What the cells printed and showed, as text."""
+        shown = [output.data.get("text/plain", "") for output in self.outputs("display_data", "execute_result")]
+        return "\n".join([*(output.text for output in self.outputs("stream")), *shown])
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """20_sft's summary.json."""
+        return json.loads((self.folder / "run/summary.json").read_text(encoding="utf-8"))
+
+
+class Desk:
+    """Data and kernels for the notebooks of a session, in a scratch folder; every run gets a folder of its own there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.job = folder, Job()
+        prepare(Preparation("embedded", output=folder / "data", limit=160, test_ratio=0.2))
+        self.environment = {"JUPYTER_PATH": f"{folder}/share/jupyter", "COOKBOOK_OUTPUT": "rank0"}
+        installed = self.start("kernels", "-m", "cookbook_lib.runtime", "kernel", "install", "--prefix", str(folder))
+        assert installed.finish().code == 0
+        self.execute = cache(self.execute)
+
+    def start(self, place: str, *arguments: str) -> Command:
+        (self.folder / place).mkdir(exist_ok=True)
+        return Command(self.job, self.folder / place, list(arguments), **self.environment)
+
+    def begin(self, notebook: str, way: str, place: str, **changes: Any) -> Command:
+        """Start a notebook on its way; results and copy go to the folder `place`."""
+        parameters = json.dumps(self.parameters(notebook, self.folder / place) | changes)
+        source = str(HOME / f"notebooks/{notebook}.ipynb")
+        output = ["copy.ipynb"] if way != "two ranks" else ["-o", "copy.ipynb"]
+        return self.start(place, *WAYS[way], source, *output, "-y", parameters)
+
+    def finish(self, command: Command, place: str) -> Executed:
+        done, folder = command.finish(200), self.folder / place
+        assert not self.job.left_after(5)
+        copy = folder / "copy.ipynb"
+        return Executed(done.code, done.text, nbformat.read(copy, as_version=4), folder)
+
+    def execute(self, notebook: str, way: str) -> Executed:
+        """Run a notebook, once a session for each way."""
+        place = f"{notebook} {way}".replace(" ", "-")
+        return self.finish(self.begin(notebook, way, place), place)
+
+    def parameters(self, notebook: str, folder: Path) -> dict[str, Any]:
+        data = self.folder / "data"
+        train, val, tokens = (str(data / name) for name in ("train.parquet", "test.parquet", "tokens"))
+        return {
+            "00_tour": {},
+            "10_prepare_data": {"output": str(folder / "data"), "limit": 60},
+            "12_mask_and_pack": {"conversations": 16},
+            "20_sft": {
+                "train_file": train,
+                "val_file": val,
+                "save_path": str(folder / "run"),
+                "overrides": [*STEPS, f"data.cache_dir={tokens}"],
+                "samples": 1,
+            },
+            "21_scale_out": {"train_file": train, "steps": 1, "overrides": [STEPS[0], f"data.cache_dir={tokens}"]},
+        }[notebook]
+
+
+@pytest.fixture(scope="session")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    made = Desk(tmp_path_factory.mktemp("notebooks"))
+    yield made
+    made.job.kill()
+
+
+def assert_ran(run: Executed) -> None:
+    """Every cell ran, and nothing in the copy would make a reader frown."""
+    assert run.code == 0, run.text
+    assert not run.outputs("error")
+    assert not [output.text for output in run.outputs("stream") if output.name == "stderr"]
+    ran = [cell for cell in run.copy.cells if cell.cell_type == "code" and cell.source]
+    assert all(cell.execution_count for cell in ran)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_on_the_ordinary_kernel(desk: Desk, notebook: str) -> None:
+    assert_ran(desk.execute(notebook, "python3"))
+
+
+@pytest.mark.parametrize("notebook", ["10_prepare_data", "20_sft", "21_scale_out"])
+def test_on_two_ranks(desk: Desk, notebook: str) -> None:
+    assert_ran(desk.execute(notebook, "two ranks"))
+
+
+def test_prepared_data_is_there_and_is_the_same_on_two_ranks(desk: Desk) -> None:
+    folders = [desk.execute("10_prepare_data", way).folder / "data" for way in ("python3", "two ranks")]
+    for name in ("train.parquet", "test.parquet", "judge/train.parquet"):
+        one, two = ((folder / name).read_bytes() for folder in folders)
+        assert one == two, name
+
+
+def test_the_loss_is_the_same_in_every_way(desk: Desk) -> None:
+    runs = {way: desk.execute("20_sft", way) for way in WAYS}
+    for run in runs.values():
+        assert_ran(run)
+    assert [run.summary["processes"] for run in runs.values()] == [1, 1, 2]
+    expected = runs["python3"].summary
+    assert expected["val_loss_after"] < expected["val_loss_before"]
+    for way, run in runs.items():
+        for name in ("val_loss_before", "val_loss_after"):
+            assert run.summary[name] == pytest.approx(expected[name], rel=1e-5), (way, name)
+
+
+def test_what_training_leaves(desk: Desk) -> None:
+    run = desk.execute("20_sft", "two ranks")
+    assert run.summary["steps"] == 3
+    assert [row["step"] for row in read_metrics(run.folder / "run/metrics.jsonl")][-1] == 3
+    picture = Path(run.summary["curve"])
+    assert picture.parent == run.folder / "run"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "exact answers" in {row[""] for row in run.summary["compared"]}
+    assert "image/png" in {kind for output in run.outputs("display_data") for kind in output.data}
+
+
+def test_the_final_model_needs_nothing_of_ours(desk: Desk) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = desk.execute("20_sft", "two ranks").summary["final_model"]
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    asked = [{"role": "user", "content": "What colour is the door of Ada?"}]
+    prompt = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    answer = model.generate(**prompt, max_new_tokens=4, do_sample=False)
+    assert answer.shape[1] > prompt["input_ids"].shape[1]
+
+
+def test_a_terminated_run_is_saved_and_the_next_goes_on(desk: Desk) -> None:
+    place, parameters = "terminated", desk.parameters("20_sft", desk.folder / "terminated")
+    changes = {"overrides": [*parameters["overrides"], "trainer.total_training_steps=40"], "samples": 0}
+    metrics = desk.folder / place / "run/metrics.jsonl"
+    command = desk.begin("20_sft", "two ranks", place, **changes)
+    wait_until(lambda: len(read_metrics(metrics)) > 2, 120)
+    os.kill(command.process.pid, signal.SIGTERM)
+    stopped = desk.finish(command, place)
+    assert stopped.code == 143, stopped.text
+    [error] = stopped.outputs("error")
+    assert error.ename == "StoppedTraining", "the copy says why it ends"
+    assert "saved: run again to go on from there" in error.evalue
+    step = read_metrics(metrics)[-1]["step"]
+    assert step < 40
+    assert (metrics.parent / "latest").resolve().name == f"step_{step:08d}"
+
+    resumed = desk.finish(desk.begin("20_sft", "two ranks", place, **changes), place)
+    assert_ran(resumed)
+    assert f"going on after step {step}" in resumed.printed
+    assert [row["step"] for row in read_metrics(metrics) if "train/loss" in row] == list(range(1, 41))
+    assert resumed.summary["steps"] == 40
