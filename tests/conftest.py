@@ -15,6 +15,7 @@ import pytest
 from cookbook_lib.config.layers import LAUNCHER
 from cookbook_lib.config.places import HOME
 
+KERNELS = {"start_kernel", "shared_kernel", "runs"}  # fixtures of tests/runtime that start real ones
 MACHINE = ("N_GPUS_PER_NODE", "NNODES", "NODE_RANK", "WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -38,3 +39,11 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("COOKBOOK_REAL_DATA names no folder of real data files")
     return Path(folder)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Kernels are killed, interrupted and timed: their tests share the machine with nobody."""
+    for item in items:
+        if item.path.parent.name == "runtime" and KERNELS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.serial)
