@@ -4,8 +4,10 @@ import os
 
 import pytest
 
+from cookbook_lib import training
 from cookbook_lib.config import load_config
 from cookbook_lib.config.places import RECIPES, recipe_names
+from tests.training.embedded_run import config_of, prepared, run_of
 
 each_recipe = pytest.mark.parametrize("recipe", recipe_names())
 
@@ -24,6 +26,16 @@ def test_smoke_overlay_needs_nothing(recipe):
     assert config.model.partial_pretrain == "tiny"
     assert config.model.fsdp_config.model_dtype == "fp32"
     assert config.trainer.device == "cpu"
+
+
+@pytest.mark.slow
+@each_recipe
+def test_two_steps_with_the_smoke_overlay(recipe, tmp_path):
+    data = prepared(tmp_path / "data")
+    config = config_of(data, tmp_path / "run", "trainer.total_training_steps=2")
+    run = training.fit(run_of(config))
+    assert run.progress.step == 2
+    assert (tmp_path / "run" / config.trainer.final_name / "model.safetensors").is_file()
 
 
 @each_recipe

@@ -32,7 +32,7 @@ class FsdpConfig:
     param_offload: bool = False
     """Keep parameters and gradients in host memory between uses."""
     optimizer_offload: bool = False
-    """Keep the optimizer state in host memory and step there."""
+    """Keep the optimizer state in host memory; it visits the device, a bucket at a time, for its update."""
     fsdp_size: int = -1
     """Ranks that share one copy of the weights; -1 = all of them. Smaller than the world: replicated groups (HSDP)."""
 
@@ -94,7 +94,7 @@ class DataConfig:
     """Whose tokens are learned: every assistant turn, the last one, or everything."""
     multiturn: MultiturnConfig = field(default_factory=MultiturnConfig)
     chat_template: str | None = None
-    """A .jinja file, or chatml, llama3, mistral, gemma, deepseek; null = the tokenizer's own."""
+    """A .jinja file, or chatml, qwen3, llama3, mistral, gemma, deepseek; null = the tokenizer's own."""
     shuffle: bool = True
     """Draw each epoch's order from trainer.seed; false = the order of the files."""
     train_max_samples: int = -1
@@ -125,7 +125,7 @@ class OptimConfig:
     lr_scheduler: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
     """Shape after warmup: a cosine, a line, none, or warmup-stable-decay."""
     warmup_steps_ratio: float = 0.03
-    """Share of all steps over which lr rises from 0."""
+    """Share of all steps over which lr rises, from lr / warmup steps in the first to lr."""
     warmup_steps: int | None = None
     """The same in optimizer steps. Whichever of the two is set in the later layer counts."""
     min_lr_ratio: float = 0.0

@@ -19,7 +19,6 @@ from cookbook_lib.data.messages import Message
 from cookbook_lib.data.origin import MISSING, RowError, refuse
 
 TEXT_PARTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
-DEFAULT_WEIGHT = {"assistant": 1.0}
 
 
 def normalise(raw: Any) -> tuple[Message, ...]:
@@ -111,9 +110,12 @@ def _text_of_part(field: str, part: Any) -> str:
 
 
 def _weight(raw: Mapping[str, Any], role: str) -> Message:
-    """`weight` (OpenAI) or `loss_weight` (LLaMA-Factory), left out where it only says what the role says."""
+    """`weight` (OpenAI) or `loss_weight` (LLaMA-Factory), left out where it says 1 of an assistant, which is meant anyway.
+
+    A user's explicit 0 is kept: under train_on=all it silences that message.
+    """
     weight = raw.get("weight", raw.get("loss_weight"))
-    return {} if weight is None or weight == DEFAULT_WEIGHT.get(role, 0.0) else {"weight": weight}
+    return {} if weight is None or (role == "assistant" and weight == 1) else {"weight": weight}
 
 
 def _normalise_tool(field: str, raw: Any) -> dict[str, Any]:
