@@ -96,15 +96,9 @@ class Mesh:
         finally:
             store.set(f"{turn}/{self.rank}", outcome)
 
-    def once(self, work: Callable[[], T]) -> T:
-        """Run `work` on rank 0 alone; every rank gets the result (picklable) or, as CookbookError, the failure."""
-        return self.broadcast(self.first(lambda: work() if self.is_main else cast(T, None)))
-
     def on_main(self, work: Callable[[], T]) -> T:
-        """Run `work` on rank 0 alone; its result (picklable) on every rank, however long it takes."""
-        results: list[T] = []
-        self.first(lambda: results.append(work()) if self.is_main else None)
-        return self.broadcast(results[0] if results else None)  # type: ignore[return-value]
+        """Run `work` on rank 0 alone, however long it takes; every rank gets the result, picklable, or its failure."""
+        return self.broadcast(self.first(lambda: work() if self.is_main else cast(T, None)))
 
     def describe(self) -> str:
         """`4 processes on cpu: 2 data-parallel groups x 2 Ulysses ranks; 1 copy of the model in 4 shards`."""

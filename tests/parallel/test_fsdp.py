@@ -10,7 +10,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 from cookbook_lib.config import CookbookError
-from cookbook_lib.parallel.fsdp import clip_grad_norm, recover, shard_model, synchronise_gradients
+from cookbook_lib.parallel.fsdp import clip_grad_norm, recover, rest, shard_model, synchronise_gradients
 from cookbook_lib.parallel.gradient_checkpointing import recompute_layers
 from cookbook_lib.parallel.mesh import Mesh, make_mesh
 from tests.ranks import run_ranks
@@ -315,6 +315,21 @@ def _break(block: nn.Module, where: str):
 @pytest.mark.parametrize("keep_whole", [False, True])
 def test_recovery_from_an_interrupted_step(keep_whole):
     assert max(max(r) for r in run_ranks(recovers, WORLD, keep_whole)) < 1e-14
+
+
+def after_a_look() -> tuple:
+    """A forward that no backward follows leaves the root whole; `rest` cuts it again."""
+    mesh = make_mesh(device="cpu")
+    model = shard(toy(), mesh, torch.float32)
+    with torch.no_grad():
+        model(*mine(mesh, 1)[0])
+    whole = [name for name, p in model.named_parameters() if not isinstance(p, DTensor)]
+    rest(model)
+    return whole, all(isinstance(p, DTensor) for p in model.parameters())
+
+
+def test_weights_rest_in_shards():
+    assert run_ranks(after_a_look, 2) == [(["embed.weight"], True)] * 2
 
 
 def test_half_precision_master_weights_are_refused():

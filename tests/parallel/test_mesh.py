@@ -120,19 +120,19 @@ def test_a_failure_of_rank_zero_reaches_all():
     assert run_ranks(failing, 2, "theirs") == ["OSError: disk full", "CookbookError: OSError: disk full (on rank 0)"]
 
 
-def once(folder: str) -> tuple:
+def alone(folder: str) -> tuple:
     mesh = make_mesh(device="cpu")
-    result = mesh.once(lambda: (Path(folder) / f"ran on {mesh.rank}").touch() or {"answer": 42})
+    result = mesh.on_main(lambda: (Path(folder) / f"ran on {mesh.rank}").touch() or {"answer": 42})
     try:
-        mesh.once(lambda: 1 / 0)
+        mesh.on_main(lambda: 1 / 0)
     except Exception as error:
         return result, str(error)
     return result, "nothing raised"
 
 
-def test_once_runs_on_rank_zero_alone_and_tells_all(tmp_path):
+def test_on_main_runs_on_rank_zero_alone_and_tells_all(tmp_path):
     told = ({"answer": 42}, "ZeroDivisionError: division by zero (on rank 0)")
-    assert run_ranks(once, 3, str(tmp_path)) == [({"answer": 42}, "division by zero"), told, told]
+    assert run_ranks(alone, 3, str(tmp_path)) == [({"answer": 42}, "division by zero"), told, told]
     assert [file.name for file in tmp_path.iterdir()] == ["ran on 0"]
 
 
