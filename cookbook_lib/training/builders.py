@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from cookbook_lib.config import CookbookError
@@ -70,8 +71,10 @@ class Data:
 def open_data(config: Config, base: Base, mesh: Mesh) -> Data:
     """Tokenise and mask both files, or open the cache of an earlier run."""
     d = config.data
+    bar = tqdm(unit=" rows", desc="tokenise", delay=3, mininterval=2, disable=not mesh.is_main)
     work = partial(
         tokenize,
+        progress=bar.update,
         tokenizer=base.tokenizer,
         max_length=d.max_length,
         truncation=d.truncation,

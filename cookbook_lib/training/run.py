@@ -100,18 +100,21 @@ class Run:
         self.optimizer.zero_grad(set_to_none=True)
 
     def report(self) -> None:
+        """Log when due; validation and saving follow a log, so that their time is never counted as training's."""
         step, trainer = self.progress.step, self.config.trainer
         last = step == self.plan.total_steps
-        if step % trainer.log_freq == 0 or last or self.last.get("train/skipped_steps"):
-            self.last |= self.meter.reduce()
-        if self.val_loader is not None and (last or _due(step, trainer.test_freq)):
+        validates = self.val_loader is not None and (last or _due(step, trainer.test_freq))
+        saves = _due(step, trainer.save_freq) and not last
+        if not (last or validates or saves or _due(step, trainer.log_freq) or "train/skipped_steps" in self.last):
+            return
+        self.last |= self.meter.reduce()
+        if validates:
             self._validate(self.last)
-        elif "train/loss" in self.last:
+        else:
             self.tracker.log(step, self.last)
-        if _due(step, trainer.save_freq) and not last:
+        if saves:
             self._save()
-        if "train/loss" in self.last:
-            self.meter.reset()  # validation and saving are not training time
+        self.meter.reset()
 
     def stopped(self) -> bool:
         """True on every rank after the same step, once any of them was asked to stop; the state is saved by then."""
