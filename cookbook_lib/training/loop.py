@@ -10,7 +10,7 @@ def fit(run: Run) -> Run:
     with run.stop:
         run.begin()
         for step in run.steps_left():
-            micro_batches = run.loader.step(step)
+            micro_batches = run.micro_batches(step)
             units = run.mesh.sum(sum(map(run.objective.count, micro_batches)))  # the whole step, the whole world, once
             for batch in micro_batches:
                 synchronise_gradients(run.model, last=batch is micro_batches[-1])

@@ -20,8 +20,9 @@ import torch
 from cookbook_lib.config import CookbookError
 from cookbook_lib.config.schema import Config
 from cookbook_lib.data.loader import Loader
+from cookbook_lib.data.packing import Batch
 from cookbook_lib.models.heads import PackedModel
-from cookbook_lib.parallel.fsdp import clip_grad_norm, rest
+from cookbook_lib.parallel.fsdp import clip_grad_norm, recover, rest
 from cookbook_lib.parallel.mesh import Mesh
 from cookbook_lib.tracking.tracker import NullTracker, Tracker
 from cookbook_lib.training.checkpoint import Checkpoints
@@ -64,10 +65,13 @@ class Run:
     stop: StopRequest = field(default_factory=StopRequest)
     last: dict[str, float] = field(default_factory=dict)  # metrics of the last report
     validated: dict[str, float] = field(default_factory=dict)
+    inside_step: bool = False  # between the first forward and the update
 
     # -- around the loop ---------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
+        if self.inside_step:  # an exception in an earlier cell left it half done
+            recover(self.model)
         self.model.train()
         if self.progress.step == 0 and self.config.trainer.val_at_start:
             self._validate({})
@@ -87,7 +91,12 @@ class Run:
 
     # -- one step ----------------------------------------------------------------------------------------------------------
 
+    def micro_batches(self, step: int) -> list[Batch]:
+        self.inside_step = True
+        return self.loader.step(step)
+
     def update(self, step: int) -> None:
+        self.inside_step = False
         norm = clip_grad_norm(self.model.parameters(), self.config.optim.clip_grad)
         rate = self.rate(step)
         self.progress.step = step + 1

@@ -117,6 +117,30 @@ class NotFinite(training.SFT):
         return Loss(loss.total * float("nan"), loss.stats) if self.made in self.calls else loss
 
 
+class Breaks(training.SFT):
+    """SFT that raises once, between forward and backward of the second micro-batch."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    def __call__(self, model, batch):
+        loss = super().__call__(model, batch)
+        self.made += torch.is_grad_enabled()
+        if self.made == 2:
+            raise RuntimeError("out of memory, say")
+        return loss
+
+
+def test_a_step_that_broke_leaves_nothing_behind(data: Path, tmp_path: Path) -> None:
+    alone = training.fit(run_of(config_of(data, tmp_path / "alone", "data.micro_batch_size=1")))
+    run = run_of(config_of(data, tmp_path / "broke", "data.micro_batch_size=1"))
+    run.objective = Breaks()
+    with pytest.raises(RuntimeError, match="out of memory"):
+        training.fit(run)
+    training.fit(run)
+    assert same(weights(run), weights(alone))
+
+
 def test_a_step_that_is_not_finite_is_skipped_counted_and_shown(data: Path, tmp_path: Path) -> None:
     run = run_of(config_of(data, tmp_path))
     run.objective = NotFinite({2})
