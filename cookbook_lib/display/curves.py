@@ -68,6 +68,9 @@ class LiveCurves:
             self._show(final=True)
 
     def __enter__(self) -> Self:
+        """Around the loop, in a cell that may be run again: what is known is shown at once."""
+        if self.history:
+            self._show()
         return self
 
     def __exit__(

@@ -1,6 +1,6 @@
 """Where a live view is shown: a notebook cell, a terminal, or nowhere. Same methods, so that callers never ask which.
 
-    open_screen(is_main)  ->  NotebookScreen   one output, updated in place by its display_id: a saved or headless
+    open_screen(is_main)  ->  NotebookScreen   one output a cell, updated in place by its display_id: a saved or headless
                                                copy ends with the last state (widgets would freeze at 0 %)
                               TerminalScreen   one rewritten line; in a log file a line now and then
                               NullScreen       the other ranks of a world: takes everything, shows and writes nothing
@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
 from cookbook_lib.display.views import Picture, View
 
@@ -38,22 +38,30 @@ def open_screen(is_main: bool = True) -> Screen:
 
 
 class NotebookScreen:
-    """One cell output, replaced in place."""
+    """One output a cell, replaced in place. A cell that is run again has lost its output, so it gets a new one."""
 
     def __init__(self) -> None:
-        self._handle: object = None
+        self._handle: Any = None
+        self._cell: int | None = None
 
     def show(self, view: View, *, final: bool = False) -> None:
         from IPython.display import display
 
         data, metadata = view._repr_mimebundle_()
-        if self._handle is None:
-            self._handle = display(data, metadata=metadata, raw=True, display_id=True)
+        if self._cell != (cell := _running_cell()):
+            self._handle, self._cell = display(data, metadata=metadata, raw=True, display_id=True), cell
         else:
-            self._handle.update(data, metadata=metadata, raw=True)  # type: ignore[attr-defined]
+            self._handle.update(data, metadata=metadata, raw=True)
 
     def save(self, picture: Picture, path: str | Path) -> None:
         picture.save(path)
+
+
+def _running_cell() -> int:
+    """The number in brackets beside the cell that runs now."""
+    from IPython import get_ipython
+
+    return int(get_ipython().execution_count)
 
 
 class TerminalScreen:

@@ -2,10 +2,12 @@
 
 import html
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cookbook_lib.display.style import HAIRLINE, SANS, TONES, tint
 from cookbook_lib.display.views import Html
+
+SHORT = 24  # characters that are never broken
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,9 @@ def render_table(head: list[str], rows: list[list[Cell]], caption: str, max_rows
 
 
 def _html(head: list[str], rows: list[list[Cell]], caption: str, rest: str) -> str:
-    titles = "".join(map(_html_title, head, _set_right(head, rows)))
+    right = _set_right(head, rows)
+    rows = [[replace(cell, right=side) for cell, side in zip(row, right, strict=True)] for row in rows]
+    titles = "".join(map(_html_title, head, right))
     top = f'<thead><tr style="background:none">{titles}</tr></thead>' if head else ""
     body = "".join(f'<tr style="background:none">{"".join(map(_html_cell, row))}</tr>' for row in rows)
     above = f'<div style="font-weight:600;margin-bottom:4px">{html.escape(caption)}</div>' if caption else ""
@@ -38,16 +42,18 @@ def _html(head: list[str], rows: list[list[Cell]], caption: str, rest: str) -> s
 
 
 def _html_title(name: str, right: bool) -> str:
-    return f'<th style="{_box(right)};font-weight:600;opacity:.7">{html.escape(name)}</th>'
+    return f'<th style="{_box(right, name)};font-weight:600;opacity:.7">{html.escape(name)}</th>'
 
 
 def _html_cell(cell: Cell) -> str:
     shade = f";background:{tint(TONES[cell.tone], 0.18)}" if cell.tone else ""
-    return f'<td style="{_box(cell.right)}{shade}">{html.escape(cell.text)}</td>'
+    return f'<td style="{_box(cell.right, cell.text)}{shade}">{html.escape(cell.text)}</td>'
 
 
-def _box(right: bool) -> str:
-    lines = f"border:none;border-bottom:{HAIRLINE};white-space:pre-wrap;vertical-align:top"
+def _box(right: bool, text: str) -> str:
+    """A short text stays on its line; a long one is broken, but not into a column of single words."""
+    flow = "white-space:pre-wrap;min-width:15em" if len(text) > SHORT else "white-space:pre"
+    lines = f"border:none;border-bottom:{HAIRLINE};{flow};vertical-align:top"
     return f"text-align:{'right' if right else 'left'};padding:3px 14px 3px 6px;{lines}"
 
 
@@ -62,8 +68,12 @@ def _text(head: list[str], rows: list[list[Cell]], caption: str, rest: str) -> s
 
 
 def _set_right(head: list[str], rows: list[list[Cell]]) -> list[bool]:
-    """Which columns hold numbers."""
-    return [any(cell.right for cell in column) for column in zip(*rows, strict=True)] or [False] * len(head)
+    """Which columns hold numbers, and at most dashes besides."""
+    return [_numbers(column) for column in zip(*rows, strict=True)] or [False] * len(head)
+
+
+def _numbers(column: tuple[Cell, ...]) -> bool:
+    return any(cell.right for cell in column) and all(cell.right or cell.text in ("–", "=", "") for cell in column)
 
 
 def _width(text: str) -> int:

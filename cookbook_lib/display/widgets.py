@@ -25,8 +25,10 @@ INTERRUPT = """
 const page = JSON.parse(document.getElementById('jupyter-config-data').textContent);
 const xsrf = (document.cookie.match(/_xsrf=([^;]+)/) || [])[1] || '';
 const headers = {'X-XSRFToken': xsrf, ...(page.token ? {Authorization: 'token ' + page.token} : {})};
+const label = this.textContent;
+const again = () => { this.disabled = false; this.textContent = label; };
 fetch(page.baseUrl + 'api/kernels/' + KERNEL + '/interrupt', {method: 'POST', headers})
-  .then(reply => { this.disabled = reply.ok; this.textContent = reply.ok ? 'Stopping after this step' : 'Not running'; });
+  .then(reply => { this.textContent = reply.ok ? 'Stopping' : 'Not running'; this.disabled = true; setTimeout(again, 4000); });
 """
 
 

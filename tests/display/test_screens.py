@@ -41,6 +41,16 @@ def test_one_output_per_view_and_none_for_other_ranks(outputs):
     assert not any("other rank" in str(output) for output in outputs)
 
 
+def test_a_cell_that_is_run_again_shows_the_view_again():
+    """JupyterLab clears a cell's output when it is run; an update of the cleared one would go nowhere."""
+    first = "from cookbook_lib.display import LiveCurves\ncurves = LiveCurves('sft')\nwith curves:\n    curves.log(1, {'train/loss': 3.0})"
+    again = "with curves:\n    curves.log(2, {'train/loss': 2.0})"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in (first, again)])
+    NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    shown = [[output["data"]["text/plain"] for output in cell.outputs] for cell in notebook.cells]
+    assert shown == [["sft · step 1 · loss 3"], ["sft · step 2 · loss 2"]]
+
+
 @pytest.mark.parametrize("twin", [screens.TerminalScreen, screens.NullScreen])
 def test_every_screen_has_the_same_methods(twin):
     for name in ("show", "save"):
