@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 KERNELS = {
-    "cookbook": ("Cookbook", "1"),
-    "cookbook-2": ("Cookbook (2 ranks)", "2"),
-    "cookbook-gpu": ("Cookbook (all GPUs)", "gpu"),
+    "cookbook": ("Cookbook · 1 process", "1"),
+    "cookbook-2": ("Cookbook · 2 processes", "2"),
+    "cookbook-gpu": ("Cookbook · all GPUs", "gpu"),
 }
 
 
