@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -145,11 +144,8 @@ def attention_parity(device: torch.device) -> list[Row]:
     tensors = [torch.randn(1, heads, sum(lengths), 64, generator=random) for heads in (8, 2, 2)]
     probe = torch.randn(1, 8, sum(lengths), 64, generator=random)
     rows = []
-    for name, options in {
-        "causal": {},
-        "window of 128": {"sliding_window": 128},
-        "scale 0.2": {"scaling": 0.2},
-    }.items():
+    kinds: dict[str, Row] = {"causal": {}, "window of 128": {"sliding_window": 128}, "scale 0.2": {"scaling": 0.2}}
+    for name, options in kinds.items():
         exact = _attend(tensors, probe, Segments.of(bounds, torch.device("cpu")), options)
         there = [x.to(device, torch.bfloat16) for x in (*tensors, probe)]
         found = _attend(there[:3], there[3], Segments.of(bounds, device), options)

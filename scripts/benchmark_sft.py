@@ -146,7 +146,8 @@ def write_rows(folder: Path, pool: list[list[dict[str, str]]], rows: int) -> lis
     from cookbook_lib.data.records import Conversation
     from cookbook_lib.models.loading import load_tokenizer
 
-    tokenizer, lengths = load_tokenizer(folder / "model"), []
+    tokenizer = load_tokenizer(folder / "model")
+    lengths: list[int] = []
     random.Random(0).shuffle(pool)
     with (folder / "train.jsonl").open("w", encoding="utf-8") as file:
         for messages in pool:
