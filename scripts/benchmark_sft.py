@@ -3,6 +3,7 @@
     model     Qwen3 shape, 12.6 M parameters (width 256, 4 layers, vocabulary 32,768), random, the same file for all
     rows      GSM8K and instruction rows, half and half, where COOKBOOK_REAL_DATA names them; else random words of like lengths
     a run     a fresh process, one warm-up step, then --steps timed ones of 16 conversations; runs of all kinds take turns
+    tokenizer BPE of 4,096 words made from the rows: more would know them by heart and make them shorter than life
     tokens    of conversations, padding not counted; per second of the clock, and of processor time, which
               others on the machine disturb less. Memory is the highest resident set once the data is ready
     MFU       useful arithmetic (models/flops.py, the same for all) over a matrix product's rate in the same process
@@ -31,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.benchmark_sft_run import BATCH, CONTESTANTS, MAX_LENGTH
 
-VOCABULARY = 32_768
+VOCABULARY, WORDS = 32_768, 4096  # of the output layer; of the tokenizer, which few texts train
 SHAPE = {
     "hidden_size": 256,
     "intermediate_size": 1024,
@@ -124,7 +125,7 @@ def prepare(folder: Path, rows: int) -> str:
     real = os.environ.get("COOKBOOK_REAL_DATA")
     pool = list(real_conversations(Path(real))) if real else list(islice(procedural_conversations(), POOL))
     texts = [message["content"] for messages in pool for message in messages]
-    build_tiny(folder / "model", texts, TEMPLATE, vocab_size=VOCABULARY, **SHAPE)
+    build_tiny(folder / "model", texts, TEMPLATE, vocab_size=WORDS, **SHAPE)
     pad_vocabulary(folder / "model")
     lengths = write_rows(folder, pool, rows)
     kind = "GSM8K and instruction rows" if real else "procedural rows"
@@ -132,7 +133,7 @@ def prepare(folder: Path, rows: int) -> str:
 
 
 def pad_vocabulary(model: Path) -> None:
-    """A small corpus has fewer words than 32,768; the output layer shall have that many all the same."""
+    """An output layer of 32,768 words, as models of this kind have."""
     from transformers import AutoModelForCausalLM
 
     whole = AutoModelForCausalLM.from_pretrained(model)

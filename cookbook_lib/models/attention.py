@@ -67,8 +67,10 @@ def varlen_attention(
         return _flash(q, k, v, segments, scaling, sliding_window)
     if q.device.type == "cpu" and q.dtype in (torch.float16, torch.bfloat16):
         exact = (x.float() for x in (q, k, v))  # a CPU's bf16 SDPA is no faster forward, and half as fast backward
-        options = {"scaling": scaling, "sliding_window": sliding_window, "softcap": softcap}
-        return varlen_attention(*exact, segments=segments, **options).to(q.dtype)
+        out = varlen_attention(
+            *exact, segments=segments, scaling=scaling, sliding_window=sliding_window, softcap=softcap
+        )
+        return out.to(q.dtype)
     if segments is None:
         return _dense(q, k, v, scaling, sliding_window, softcap)
     lengths = segments.lengths

@@ -11,6 +11,7 @@ Causal attention counts half of the square. Recomputation is not counted: MFU is
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -35,7 +36,8 @@ class Flops:
         output = model.hf.get_output_embeddings().weight
         inputs = model.hf.get_input_embeddings().weight
         tables = {id(output): output.numel(), id(inputs): inputs.numel()}  # one table when tied
-        body = sum(p.numel() for p in model.parameters()) - sum(tables.values())
+        met = sum(p.numel() * _met(name, config) for name, p in model.named_parameters())
+        body = met - sum(tables.values())
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         pairs = 2 * config.num_attention_heads * head_dim * config.num_hidden_layers
         return cls(linear=2.0 * body, square=float(pairs), head=2.0 * output.numel())
@@ -48,6 +50,14 @@ class Flops:
     def training(self, lengths: Sequence[int], supervised: float) -> float:
         """Flops of forward and backward over these documents."""
         return 3 * (sum(self.linear * n + self.square * n * n for n in lengths) + self.head * supervised)
+
+
+def _met(name: str, config: Any) -> float:
+    """The share of a weight that a token meets: of routed experts, only those it is sent to."""
+    if ".experts." not in name:
+        return 1.0
+    sizes = (getattr(config, key, None) for key in ("num_experts", "n_routed_experts", "num_local_experts"))
+    return float(config.num_experts_per_tok / next(size for size in sizes if size))
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float:

@@ -81,7 +81,7 @@ def summed_nll(
     rows = hidden.flatten(0, 1).index_select(0, valid)
     picked = labels.flatten().index_select(0, valid)
     chunk = chunk or max(FEWEST_ROWS, LOGITS_AT_ONCE.get(hidden.device.type, 1 << 24) // output_weight.shape[0])
-    return _SummedNLL.apply(rows, output_weight, picked, weights.flatten().index_select(0, valid), softcap, chunk)  # type: ignore[no-any-return]
+    return _SummedNLL.apply(rows, output_weight, picked, weights.flatten().index_select(0, valid), softcap, chunk)
 
 
 class _Scratch:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from cookbook_lib.models import flops
 from cookbook_lib.models.flops import Flops, matmul_rate, peak_flops
@@ -52,6 +53,14 @@ def test_flops_of_a_known_shape(packed_model):
     assert ours.square == 2 * 4 * 40 * 4
     assert ours.head == 2 * 160 * packed_model.hf.config.vocab_size
     assert ours.quadratic == ours.square / ours.linear
+
+
+def test_of_a_mixture_of_experts_a_token_meets_its_own_alone():
+    shape = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "head_dim": 8}
+    experts = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "num_key_value_heads": 4}
+    model = PackedModel(Qwen3MoeForCausalLM(Qwen3MoeConfig(**shape, **experts)), plain_attention)
+    attention, router, expert = 4 * 32 * 32, 32 * 8, 3 * 32 * 16
+    assert Flops.of(model).linear == pytest.approx(2 * 2 * (attention + router + 2 * expert), rel=0.02)
 
 
 def test_the_measured_rate_is_a_rate():

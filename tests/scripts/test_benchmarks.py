@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from cookbook_lib.config.layers import HOME
+from cookbook_lib.config.places import HOME
 from cookbook_lib.models.flops import Flops
 from cookbook_lib.parallel.mesh import leave_world, make_mesh
 
