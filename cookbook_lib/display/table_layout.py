@@ -42,18 +42,21 @@ def _html(head: list[str], rows: list[list[Cell]], caption: str, rest: str) -> s
 
 
 def _html_title(name: str, right: bool) -> str:
-    return f'<th style="{_box(right, name)};font-weight:600;opacity:.7">{html.escape(name)}</th>'
+    return f'<th style="{_box(right)};font-weight:600;opacity:.7">{html.escape(name)}</th>'
 
 
 def _html_cell(cell: Cell) -> str:
     shade = f";background:{tint(TONES[cell.tone], 0.18)}" if cell.tone else ""
-    return f'<td style="{_box(cell.right, cell.text)}{shade}">{html.escape(cell.text)}</td>'
+    return f'<td style="{_box(cell.right)};{_flow(cell.text)}{shade}">{html.escape(cell.text)}</td>'
 
 
-def _box(right: bool, text: str) -> str:
+def _flow(text: str) -> str:
     """A short text stays on its line; a long one is broken, but not into a column of single words."""
-    flow = "white-space:pre-wrap;min-width:15em" if len(text) > SHORT else "white-space:pre"
-    lines = f"border:none;border-bottom:{HAIRLINE};{flow};vertical-align:top"
+    return "white-space:pre-wrap;min-width:15em" if len(text) > SHORT else "white-space:pre"
+
+
+def _box(right: bool) -> str:
+    lines = f"border:none;border-bottom:{HAIRLINE};vertical-align:top"
     return f"text-align:{'right' if right else 'left'};padding:3px 14px 3px 6px;{lines}"
 
 

@@ -46,14 +46,14 @@ def browse(
         _show_slider(items, render, still)
 
 
-def stop_button(label: str = "Stop after this step") -> Html:
+def stop_button(label: str = "Stop after this step") -> Html | None:
     """A button that interrupts this kernel, even while a cell runs; `fit` then stops after the step, on every rank.
 
-    Empty where no server could be asked: outside a notebook server (a terminal, papermill), and on other ranks.
+    None where no server could be asked: outside a notebook server (a terminal, papermill), and on other ranks.
     """
     kernel = _kernel_id()
     if not kernel:
-        return Html("", "")
+        return None
     press = html.escape(INTERRUPT.replace("KERNEL", json.dumps(kernel)).strip(), quote=True)
     style = f"font:13px {SANS};padding:4px 12px;border:{HAIRLINE};border-radius:4px;background:none;color:inherit;cursor:pointer"
     return Html(f'<button style="{style}" onclick="{press}">■ {html.escape(label)}</button>', "")

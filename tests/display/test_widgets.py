@@ -36,11 +36,10 @@ def test_browsing_nothing_shows_nothing(capsys):
 def test_the_slider_has_a_still_twin_and_nobody_can_press_without_a_server():
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(LIVE)])
     NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
-    slider, button = notebook.cells[0].outputs
+    [slider] = notebook.cells[0].outputs  # and no button
     assert "application/vnd.jupyter.widget-view+json" in slider["data"]
     assert slider["data"]["text/plain"] == "a\nb"  # what a viewer without widgets shows
     assert slider["data"]["text/html"] == "<b>a</b><b>b</b>"
-    assert button["data"] == {"text/html": "", "text/plain": ""}
 
 
 def test_the_button_asks_for_this_kernel_alone(monkeypatch):
@@ -51,4 +50,4 @@ def test_the_button_asks_for_this_kernel_alone(monkeypatch):
     assert "&quot;1b2c&quot; + &#x27;/interrupt&#x27;" in page
     assert "Stop &amp; save" in page
     kernel.parent = None  # another rank of a world
-    assert stop_button().html == ""
+    assert stop_button() is None
