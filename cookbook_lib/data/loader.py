@@ -1,12 +1,16 @@
 """Which conversations make step s: a function of the seed and of s, and of nothing else.
 
-    epoch e   order = permutation(seed, e)         (the rows as they are when shuffle is off)
-    step s    order[s * batch_size : ...]          the last step of an epoch may hold fewer: no row is dropped
+    stream    permutation(seed, 0), permutation(seed, 1), ...       (the rows in their own order when shuffle is off)
+    step s    stream[s * batch_size : (s + 1) * batch_size]
+
+Every step holds batch_size conversations, across the seams between epochs: a short last step would give each of its few
+conversations many times the say of any other. No row is dropped, and none is met an (n + 1)th time before all were n times.
 
 The loader keeps no state: resuming at step s, on any number of ranks, is asking for step s. How a step is divided over ranks
 and forwards (packing.balance) never changes what it holds, so neither layout nor micro-batch size changes what is learned.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -45,24 +49,29 @@ class Loader:
         quadratic: float = 0.0,
         place: Callable[[Batch], Batch] = lambda batch: batch,
     ) -> None:
-        self.examples, self.batch_size, self.seed, self.shuffle = examples, batch_size, seed, shuffle
+        self.examples, self.seed, self.shuffle = examples, seed, shuffle
+        self.batch_size = min(batch_size, len(examples))  # a step never holds a row twice within an epoch
         self.max_tokens, self.max_rows, self.ranks, self.rank = max_tokens, max_rows, ranks, rank
         self.multiple, self.pad_id, self.quadratic, self.place = multiple, pad_id, quadratic, place
         self.collate = pad if padded else pack
-        self._order: tuple[int, np.ndarray] | None = None
+        self._orders: dict[int, np.ndarray] = {}  # of the epochs that the last steps touched
 
-    @property
-    def steps_per_epoch(self) -> int:
-        return -(-len(self.examples) // self.batch_size)
+    def steps(self, epochs: float) -> int:
+        """Steps in which every row is met `epochs` times, at least."""
+        return math.ceil(epochs * len(self.examples) / self.batch_size)
 
     def rows(self, step: int) -> np.ndarray:
         """Row numbers of step `step` (from 0), the whole world's."""
-        epoch, s = divmod(step, self.steps_per_epoch)
-        return self._epoch_order(epoch)[s * self.batch_size : (s + 1) * self.batch_size]
+        places = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        epochs, within = np.divmod(places, len(self.examples))
+        parts = [self._epoch_order(int(epoch))[within[epochs == epoch]] for epoch in np.unique(epochs)]
+        return np.concatenate(parts)
 
     def layout(self, step: int) -> list[list[list[int]]]:
         """[rank][forward] -> row numbers: how the step is divided over the world (for a picture, and for `step`)."""
-        rows = self.rows(step)
+        return self._divide(self.rows(step))
+
+    def _divide(self, rows: np.ndarray) -> list[list[list[int]]]:
         lengths = [int(n) for n in self.examples.lengths[rows]]
         parts = balance(
             lengths, self.ranks, max_tokens=self.max_tokens, max_rows=self.max_rows, quadratic=self.quadratic
@@ -90,17 +99,18 @@ class Loader:
         return [self._batch(rows) for rows in self.layout(step)[self.rank]]
 
     def epoch(self) -> Iterator[Batch]:
-        """Every row once, in forwards of equal number on every rank: validation."""
-        for step in range(self.steps_per_epoch):
-            yield from self.step(step)
+        """Every row once, in the file's order, in forwards of equal number on every rank: validation."""
+        for start in range(0, len(self.examples), self.batch_size):
+            rows = np.arange(start, min(start + self.batch_size, len(self.examples)))
+            yield from map(self._batch, self._divide(rows)[self.rank])
 
     def _batch(self, rows: list[int]) -> Batch:
         examples = [self.examples[row] for row in rows]
         return self.place(self.collate(examples, rows, pad_id=self.pad_id, multiple=self.multiple))
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
-        if self._order is None or self._order[0] != epoch:
+        if epoch not in self._orders:
             n = len(self.examples)
             order = np.random.default_rng([self.seed, epoch]).permutation(n) if self.shuffle else np.arange(n)
-            self._order = (epoch, order)
-        return self._order[1]
+            self._orders = {e: o for e, o in self._orders.items() if e == epoch - 1} | {epoch: order}
+        return self._orders[epoch]

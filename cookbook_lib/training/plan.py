@@ -1,7 +1,7 @@
 """The arithmetic of a run: what follows from the config, the data and the mesh. Shown as a table, never written back.
 
 dp = world / sp                       ranks that see different conversations
-steps per epoch = ceil(rows / train_batch_size)
+steps = ceil(epochs x rows / train_batch_size)      every step full, across the seams between epochs
 token budget of a forward = micro_batch_size x max_length
 forwards per step = the fewest in which every rank's share fits the budget (measured on the first epoch)
 """
@@ -21,7 +21,7 @@ class Plan:
     val_rows: int
     tokens: int  # of one epoch
     train_batch_size: int  # conversations per optimizer step
-    steps_per_epoch: int
+    steps_per_epoch: float
     total_steps: int
     warmup_steps: int
     world_size: int
@@ -55,15 +55,15 @@ def make_plan(
     ]
     if problems:
         raise CookbookError("\n".join(problems))
-    steps = total_training_steps or round(total_epochs * loader.steps_per_epoch)
-    looked = [_look(loader, step) for step in range(min(LOOK_AT, loader.steps_per_epoch))]
+    steps = total_training_steps or loader.steps(total_epochs)
+    looked = [_look(loader, step) for step in range(min(LOOK_AT, steps))]
     forwards = sum(look["forwards"] for look in looked)
     return Plan(
         rows=rows,
         val_rows=len(val) if val is not None else 0,
         tokens=int(loader.examples.lengths.sum()),
-        train_batch_size=batch_size,
-        steps_per_epoch=loader.steps_per_epoch,
+        train_batch_size=loader.batch_size,
+        steps_per_epoch=rows / loader.batch_size,
         total_steps=steps,
         warmup_steps=warmup_steps if warmup_steps is not None else round(warmup_ratio * steps),
         world_size=mesh.world_size,
@@ -108,10 +108,8 @@ def _notes(rows: int, batch_size: int, dp: int) -> list[str]:
         notes.append(
             f"{batch_size} conversations over {dp} ranks: {batch_size / dp:.1f} each on average ({near} would divide evenly)"
         )
-    if rows % batch_size:
-        notes.append(
-            f"the last step of an epoch holds {rows % batch_size} conversations, not {batch_size}: no row is dropped"
-        )
+    if rows < batch_size:
+        notes.append(f"there are only {rows} conversations: a step holds all of them, not {batch_size}")
     return notes
 
 

@@ -36,13 +36,22 @@ def rows_of(batches) -> list[int]:
     return [row for batch in batches for row in batch.rows]
 
 
-def test_an_epoch_meets_every_row_once_the_short_last_step_included():
+def test_every_step_is_full_and_every_row_is_met_once_an_epoch():
     one = loader()
-    assert one.steps_per_epoch == 7
-    steps = [rows_of(one.step(s)) for s in range(7)]
-    assert [len(step) for step in steps] == [8] * 6 + [2]
-    assert sorted(chain(*steps)) == list(range(50))
-    assert sorted(rows_of(one.epoch())) == list(range(50))
+    assert (one.steps(1), one.steps(4)) == (7, 25)
+    steps = [rows_of(one.step(s)) for s in range(25)]
+    assert {len(step) for step in steps} == {8}
+    stream = list(chain(*(one.rows(s).tolist() for s in range(25))))
+    assert all(sorted(stream[e * 50 : (e + 1) * 50]) == list(range(50)) for e in range(4))
+
+
+def test_validation_meets_every_row_once_in_order():
+    assert sorted(rows_of(loader().epoch())) == list(range(50))
+    assert sorted(rows_of(loader(batch_size=1000).epoch())) == list(range(50))
+
+
+def test_a_batch_larger_than_the_data_is_all_of_it():
+    assert sorted(loader(batch_size=80).rows(3)) == list(range(50))
 
 
 @pytest.mark.parametrize(
@@ -65,19 +74,18 @@ def test_a_step_can_be_asked_for_in_any_order():
 
 def test_epochs_and_seeds_differ_and_repeat():
     orders = {
-        (seed, epoch): tuple(r for s in range(7) for r in loader(seed=seed).rows(epoch * 7 + s))
+        (seed, epoch): tuple(r for s in range(5) for r in loader(seed=seed, batch_size=10).rows(epoch * 5 + s))
         for seed in (1, 2)
         for epoch in (0, 1)
     }
     assert len(set(orders.values())) == 4
     assert all(sorted(order) == list(range(50)) for order in orders.values())
-    assert tuple(r for s in range(7) for r in loader(seed=2).rows(7 + s)) == orders[2, 1]
+    assert tuple(r for s in range(5) for r in loader(seed=2, batch_size=10).rows(5 + s)) == orders[2, 1]
 
 
 def test_unshuffled_is_the_file_s_order():
     one = loader(shuffle=False)
-    assert np.concatenate([one.rows(s) for s in range(7)]).tolist() == list(range(50))
-    assert one.rows(7).tolist() == list(range(8))
+    assert np.concatenate([one.rows(s) for s in range(25)]).tolist() == list(range(50)) * 4
 
 
 @pytest.mark.parametrize("padded", [False, True])

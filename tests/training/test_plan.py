@@ -46,11 +46,16 @@ def plan(rows: int = 50, batch: int = 8, dp: int = 1, micro: int = 4, padded: bo
     return make_plan(**(values | changes))
 
 
-def test_no_row_is_dropped_at_the_end_of_an_epoch() -> None:
+def test_steps_are_full_across_the_seams_between_epochs() -> None:
     made = plan(rows=50, batch=8)
-    assert made.steps_per_epoch == 7
-    assert made.total_steps == 14
-    assert any("no row is dropped" in note for note in made.notes)
+    assert made.steps_per_epoch == 6.25
+    assert made.total_steps == 13  # 2 x 50 conversations, 8 at a time, and 4 of a third pass
+
+
+def test_a_batch_larger_than_the_data_is_all_of_it() -> None:
+    made = plan(rows=5, batch=8)
+    assert (made.train_batch_size, made.total_steps) == (5, 2)
+    assert any("only 5 conversations" in note for note in made.notes)
 
 
 def test_steps_given_win_over_epochs_and_warmup_steps_over_the_ratio() -> None:
