@@ -26,7 +26,7 @@ from cookbook_lib.data.prepare import prepare
 from cookbook_lib.tracking.jsonl import read_metrics
 from tests.jobs import Command, Job, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 NOTEBOOKS = sorted(path.stem for path in (HOME / "notebooks").glob("*.ipynb"))
 WAYS = {
@@ -67,6 +67,7 @@ class Desk:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.job = folder, Job()
+        self.commands: list[Command] = []
         prepare(Preparation("embedded", output=folder / "data", limit=160, test_ratio=0.2))
         self.environment = {"JUPYTER_PATH": f"{folder}/share/jupyter", "COOKBOOK_OUTPUT": "rank0"}
         installed = self.start("kernels", "-m", "cookbook_lib.runtime", "kernel", "install", "--prefix", str(folder))
@@ -75,7 +76,8 @@ class Desk:
 
     def start(self, place: str, *arguments: str) -> Command:
         (self.folder / place).mkdir(exist_ok=True)
-        return Command(self.job, self.folder / place, list(arguments), **self.environment)
+        self.commands.append(Command(self.job, self.folder / place, list(arguments), **self.environment))
+        return self.commands[-1]
 
     def begin(self, notebook: str, way: str, place: str, **changes: Any) -> Command:
         """Start a notebook on its way; results and copy go to the folder `place`."""
@@ -118,6 +120,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     made = Desk(tmp_path_factory.mktemp("notebooks"))
     yield made
     made.job.kill()
+    for command in made.commands:
+        command.process.wait(10)
 
 
 def assert_ran(run: Executed) -> None:
@@ -185,7 +189,7 @@ def test_a_terminated_run_is_saved_and_the_next_goes_on(desk: Desk) -> None:
     changes = {"overrides": [*parameters["overrides"], "trainer.total_training_steps=30"], "samples": 0}
     metrics = desk.folder / place / "run/metrics.jsonl"
     command = desk.begin("20_sft", "two ranks", place, **changes)
-    wait_until(lambda: len(read_metrics(metrics)) > 2, 120)
+    wait_until(lambda: len(read_metrics(metrics)) > 2, 150)
     os.kill(command.process.pid, signal.SIGTERM)
     stopped = desk.finish(command, place)
     assert stopped.code == 143, stopped.text
