@@ -78,9 +78,14 @@ def build_model(folder: Path, attend: Attend, *, trust_remote_code: bool = False
     return PackedModel(hf, attend)
 
 
-def load_weights(model: PackedModel, folder: Path, device: torch.device, *, trust_remote_code: bool = False) -> None:
-    """Materialise `model` (sharded or not) on `device` and fill it from `folder` with fp32 master weights."""
-    materialise(model, device)
+def load_weights(
+    model: PackedModel, folder: Path, device: torch.device, *, offload: bool = False, trust_remote_code: bool = False
+) -> None:
+    """Materialise `model` (sharded or not) on `device` and fill it from `folder` with fp32 master weights.
+
+    offload: the weights rest in host memory, as FSDP2's offload policy wants them.
+    """
+    materialise(model, device, offload=offload)
     wanted = dict(model.hf.named_parameters()) | _stored_buffers(model.hf)  # a tied weight appears once
     sources = dict(_weights_in(folder))
     if set(wanted) <= set(sources):
@@ -92,14 +97,20 @@ def load_weights(model: PackedModel, folder: Path, device: torch.device, *, trus
     model.hf.tie_weights()
 
 
-def materialise(model: PackedModel, device: torch.device) -> None:
-    """Memory for parameters (values undefined) and right values for the buffers that files do not hold (rotary tables)."""
-    offloaded = any(isinstance(p, DTensor) and p.device.type == "cpu" for p in model.parameters())
-    model.to_empty(device="cpu" if offloaded else device)
+def materialise(model: PackedModel, device: torch.device, *, offload: bool = False) -> None:
+    """Memory for parameters (values undefined) and right values for the buffers that files do not hold (rotary tables).
+
+    offload: parameters in host memory; buffers, which no policy brings to the device, are there in any case.
+    """
+    model.to_empty(device="cpu" if offload else device)
     model.hf.tie_weights()  # to_empty gives each module its own tensor; FSDP2 has kept them one
     for module in model.hf.modules():
-        if any(True for _ in module.buffers(recurse=False)):
-            module.to(device)
+        buffers = dict(module.named_buffers(recurse=False))
+        for name, buffer in buffers.items():
+            setattr(module, name, buffer.to(device))
+        for parameter in module.parameters(recurse=False) if buffers else ():
+            parameter._is_hf_initialized = True  # transformers leaves it alone: the files hold it
+        if buffers:
             model.hf._init_weights(module)
 
 

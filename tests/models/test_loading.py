@@ -11,6 +11,8 @@ from transformers import (
     AutoModelForCausalLM,
     DeepseekV3Config,
     DeepseekV3ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     Gemma4ForCausalLM,
     Gemma4TextConfig,
     Qwen3Config,
@@ -19,7 +21,9 @@ from transformers import (
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.models.attention import varlen_attention
-from cookbook_lib.models.loading import build_model, find_model, load_tokenizer, load_weights
+from cookbook_lib.models.loading import build_model, find_model, load_tokenizer, load_weights, materialise
+from cookbook_lib.parallel.fsdp import shard_model
+from cookbook_lib.parallel.mesh import make_mesh
 
 CPU = torch.device("cpu")
 SMALL = {
@@ -82,6 +86,27 @@ def test_buffers_that_files_hold_are_read_too(tmp_path):
     plain.model.layers[1].layer_scalar.fill_(0.25)
     plain.save_pretrained(tmp_path)
     assert loaded(tmp_path).hf.model.layers[1].layer_scalar.item() == 0.25
+
+
+def test_offloaded_weights_rest_in_host_memory_and_buffers_on_the_device(tmp_path):
+    """Gemma 3 keeps a buffer beside the weight of its embedding; `meta` stands for a device that is not the host."""
+    Gemma3ForCausalLM(Gemma3TextConfig(**SMALL)).save_pretrained(tmp_path)
+    model = build_model(tmp_path, varlen_attention)
+    materialise(model, torch.device("meta"), offload=True)
+    assert {p.device.type for p in model.parameters()} == {"cpu"}
+    assert {b.device.type for b in model.buffers()} == {"meta"}
+
+
+def test_a_weight_beside_a_buffer_is_read_into_its_shards_and_never_drawn(tmp_path):
+    """Drawing random numbers into shards would speak to the other ranks, and warn on a CPU."""
+    plain = Gemma3ForCausalLM(Gemma3TextConfig(**SMALL)).eval()
+    plain.save_pretrained(tmp_path)
+    model = build_model(tmp_path, varlen_attention).eval()
+    shard_model(model, make_mesh(device="cpu"), layers=model.layers, compute_dtype=torch.float32, param_offload=True)
+    load_weights(model, tmp_path, CPU, offload=True)
+    ids = torch.arange(20)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(model(ids, ids, None), plain(ids).logits)
 
 
 def test_a_mixture_of_experts_is_read_by_the_second_road(tmp_path, caplog):
