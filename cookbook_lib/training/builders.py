@@ -6,6 +6,7 @@ those rooms directly.
 
 import json
 import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
+from transformers.utils import GENERATION_CONFIG_NAME
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.config.schema import Config
@@ -100,14 +102,10 @@ def open_model(config: Config, base: Base, mesh: Mesh) -> PackedModel:
     if config.model.enable_gradient_checkpointing:
         recompute_layers(model.layers)
     memory = config.model.fsdp_config
-    shard_model(
-        model,
-        mesh,
-        layers=model.layers,
-        compute_dtype=compute_dtype(config),
-        param_offload=memory.param_offload or memory.cpu_offload,
-    )
-    load_weights(model, base.folder, mesh.device, trust_remote_code=config.model.trust_remote_code)
+    offload = memory.param_offload or memory.cpu_offload
+    shard_model(model, mesh, layers=model.layers, compute_dtype=compute_dtype(config), param_offload=offload)
+    trust = config.model.trust_remote_code
+    load_weights(model, base.folder, mesh.device, offload=offload, trust_remote_code=trust)
     return model
 
 
@@ -209,8 +207,8 @@ def _trackers(config: Config, mesh: Mesh, plan: Plan, resumed_step: int | None) 
 def _export(folder: Path, config: Config, base: Base, model: PackedModel) -> None:
     """What makes a folder of weights a model that anyone can load, and where it came from."""
     model.hf.config.save_pretrained(folder)
-    if model.hf.generation_config is not None:
-        model.hf.generation_config.save_pretrained(folder)
+    if (stops := base.folder / GENERATION_CONFIG_NAME).is_file():
+        shutil.copyfile(stops, folder / stops.name)  # as it is: end tokens and sampling that config.json does not know
     base.tokenizer.save_pretrained(folder)
     origin = {"base": str(base.folder.resolve()), "recipe": config.trainer.experiment_name}
     (folder / "cookbook.json").write_text(json.dumps(origin, indent=2) + "\n")

@@ -74,7 +74,7 @@ class Checkpoints:
             raise CookbookError(f"trainer.max_ckpt_to_keep={keep}: keep at least 1, or null for all.")
         self.folder, self.keep, self.mesh, self.asynchronous = Path(folder).absolute(), keep, mesh, asynchronous
         self.say = say if mesh.is_main else lambda news: None
-        self.last_step: int | None = None  # of the last save or load
+        self.last_step: int | None = None  # of the last save in this folder, made or loaded
         self._together = Together(self.folder)
         self._writer: threading.Thread | None = None
         self._failure: BaseException | None = None
@@ -178,9 +178,10 @@ class Checkpoints:
         self._together(lambda: restore_tensors(save.folder, model, optimizer, self._together.group))
         self._together(lambda: restore_random(save, self.mesh, self.say))
         trainer = self._together.first(lambda: json.loads((save.folder / "state" / "trainer.json").read_text()))
-        if save.folder.parent == self.folder:
+        ours = save.folder.parent.resolve() == self.folder.resolve()
+        if ours:
             self._together.first(lambda: run_folder.repair_links(self.folder, save))
-        self.last_step = trainer["step"]
+        self.last_step = trainer["step"] if ours else None  # another run's save is not in this folder yet
         state: dict[str, Any] = trainer["state"]
         return state
 

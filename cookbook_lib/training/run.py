@@ -101,12 +101,12 @@ class Run:
         rate = self.rate(step)
         self.progress.step = step + 1
         self.last = {"train/lr": rate, "train/grad_norm": norm}
-        if math.isfinite(norm):
+        if finite := math.isfinite(norm):
             self._step(rate)
             self.progress.skipped_in_a_row = 0
-        else:
-            self._skip()
         self.optimizer.zero_grad(set_to_none=True)
+        if not finite:
+            self._skip()  # may raise: a NaN must not wait in the gradients for whoever goes on
 
     def report(self) -> None:
         """Log when due; validation and saving follow a log, so that their time is never counted as training's."""

@@ -1,0 +1,52 @@
+"""What a run does between two steps, where a second start or a second cell meets what the first one left."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from cookbook_lib import training
+from cookbook_lib.config import CookbookError
+from cookbook_lib.training.objectives.base import Loss
+from tests.training.embedded_run import config_of, prepared, run_of
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepared(tmp_path_factory.mktemp("data"))
+
+
+class NeverFinite(training.SFT):
+    def __call__(self, model, batch):
+        loss = super().__call__(model, batch)
+        return Loss(loss.total * float("nan"), loss.stats)
+
+
+def test_a_run_that_ended_by_too_many_nans_can_go_on(data: Path, tmp_path: Path) -> None:
+    run = run_of(config_of(data, tmp_path, "trainer.max_nonfinite_steps=1", "trainer.val_at_start=false"))
+    run.objective = NeverFinite()
+    with pytest.raises(CookbookError, match="not finite 2 times in a row"):
+        training.fit(run)
+    run.objective = training.SFT()
+    training.fit(run)
+    assert run.progress.skipped == 2
+    assert all(torch.isfinite(p.full_tensor()).all() for p in run.model.parameters())
+
+
+def test_a_finished_run_started_again_ends_as_it_did(data: Path, tmp_path: Path) -> None:
+    first = training.fit(run_of(config_of(data, tmp_path)))
+    again = training.fit(run_of(config_of(data, tmp_path)))
+    assert again.progress == first.progress
+    assert training.write_summary(again) == training.write_summary(first)
+
+
+def test_another_runs_last_checkpoint_becomes_this_runs_final_model(data: Path, tmp_path: Path) -> None:
+    """There is no step left, and nothing of it in this folder yet."""
+    training.fit(run_of(config_of(data, tmp_path / "there")))
+    source = f"trainer.resume_from_path={tmp_path}/there/step_00000006"
+    here = run_of(config_of(data, tmp_path / "here", "trainer.resume_mode=resume_path", source))
+    assert here.progress.step == 6
+    training.fit(here)
+    assert (tmp_path / "here/step_00000006/manifest.json").is_file()
+    final = [(tmp_path / place / "sft-final/model.safetensors").read_bytes() for place in ("here", "there")]
+    assert final[0] == final[1]
