@@ -6,7 +6,7 @@ token budget of a forward = micro_batch_size x max_length
 forwards per step = the fewest in which every rank's share fits the budget (measured on the first epoch)
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.loader import Examples, Loader
@@ -36,12 +36,20 @@ class Plan:
 
     def rows_of_table(self) -> list[tuple[str, str]]:
         """(what, how much) for display."""
-        values = asdict(self)
-        notes = values.pop("notes")
         shown = [
-            (name.replace("_", " "), f"{v:,.3g}" if isinstance(v, float) else f"{v:,}") for name, v in values.items()
+            ("conversations", f"{self.rows:,} to train on ({self.tokens:,} tokens), {self.val_rows:,} to validate on"),
+            ("processes", f"{self.world_size}: {self.dp} read different conversations, {self.sp} share each sequence"),
+            ("conversations per step", f"{self.train_batch_size:,}"),
+            (
+                "steps",
+                f"{self.total_steps:,} ({self.steps_per_epoch:,.1f} per epoch), the first {self.warmup_steps:,} warming up",
+            ),
+            ("forwards per step", f"{self.forwards_per_step:.3g} on each process"),
+            ("tokens per forward", f"{self.tokens_per_forward:,.0f} on average, {self.token_budget:,} at most"),
+            ("filled", f"{self.filled:.1%} of the computed positions are real tokens"),
+            ("balance", f"the slowest process has {self.imbalance:.1%} of the mean work"),
         ]
-        return shown + [("note", note) for note in notes]
+        return shown + [("note", note) for note in self.notes]
 
 
 def make_plan(

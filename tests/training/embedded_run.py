@@ -1,5 +1,7 @@
 """A whole run from a config, as notebook 20_sft sets it up, on the embedded model and a handful of embedded rows."""
 
+from collections.abc import Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -8,6 +10,8 @@ import torch
 from cookbook_lib import training
 from cookbook_lib.config import Config, load_config
 from cookbook_lib.data.prepare import Job, prepare
+from cookbook_lib.tracking.tracker import Tracker
+from cookbook_lib.tracking.tracker import Tracker
 from cookbook_lib.training.run import Run
 
 
@@ -27,7 +31,7 @@ def config_of(data: Path, save: Path, *overrides: str) -> Config:
     return load_config("sft", ["smoke"], [*small, *overrides], environ={}, **files)
 
 
-def run_of(config: Config, *, check: bool = False, by_hand: bool = False) -> Run:
+def run_of(config: Config, *, check: bool = False, by_hand: bool = False, watch: Sequence[Tracker] = ()) -> Run:
     """Ready for `fit`. check: self-test first; by_hand: look at one batch first, as the notebook does."""
     mesh = training.open_mesh(config)
     base = training.open_base(config, mesh)
@@ -39,7 +43,7 @@ def run_of(config: Config, *, check: bool = False, by_hand: bool = False) -> Run
     if by_hand:
         objective(model, loader.step(0)[0])
     plan = training.open_plan(config, loader, data, mesh)
-    return training.open_run(config, mesh, base, data, model, objective, loader, plan)
+    return training.open_run(config, mesh, base, data, model, objective, loader, plan, watch)
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:

@@ -68,8 +68,10 @@ def test_stopped_and_resumed_is_bit_for_bit_the_run_left_alone(data: Path, tmp_p
     _stop_after(first, 3)
     with pytest.raises(StoppedTraining, match="after step 3 of 6 .*run again"):
         training.fit(first)
-    second = run_of(config_of(data, tmp_path / "stopped"))
+    seen = Seen()
+    second = run_of(config_of(data, tmp_path / "stopped"), watch=[seen])
     assert second.progress.step == 3
+    assert seen.steps == [0, 1, 2, 3]  # who watches is told what was before
     training.fit(second)
     assert same(weights(second), weights(alone))
     steps = [row["step"] for row in read_metrics(tmp_path / "stopped" / "metrics.jsonl")]
@@ -103,6 +105,19 @@ def test_validation_sees_every_row_whatever_the_batch(data: Path, tmp_path: Path
         assert sorted(rows) == list(range(len(run.val_loader.examples)))
         losses.append(training.validate(run)["val/loss"])
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-6)
+
+
+class Seen:
+    """A tracker that remembers which steps it was told of."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def log(self, step, metrics):
+        self.steps.append(step)
+
+    def finish(self):
+        pass
 
 
 class NotFinite(training.SFT):

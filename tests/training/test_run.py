@@ -50,3 +50,23 @@ def test_another_runs_last_checkpoint_becomes_this_runs_final_model(data: Path, 
     assert (tmp_path / "here/step_00000006/manifest.json").is_file()
     final = [(tmp_path / place / "sft-final/model.safetensors").read_bytes() for place in ("here", "there")]
     assert final[0] == final[1]
+
+
+class Seen:
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def log(self, step, metrics) -> None:
+        self.steps.append(step)
+
+    def finish(self) -> None:
+        pass
+
+
+def test_who_watches_a_resumed_run_sees_it_from_the_beginning(data: Path, tmp_path: Path) -> None:
+    """The figure of a run is saved under one name: drawn from the last steps alone, it would replace the whole one."""
+    training.fit(run_of(config_of(data, tmp_path, "trainer.total_training_steps=4")))
+    again, finished = Seen(), Seen()
+    training.fit(run_of(config_of(data, tmp_path), watch=[again]))
+    training.fit(run_of(config_of(data, tmp_path), watch=[finished]))
+    assert sorted(set(again.steps)) == sorted(set(finished.steps)) == list(range(7))
