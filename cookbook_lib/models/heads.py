@@ -34,6 +34,12 @@ class PackedModel(nn.Module):
     def final_softcap(self) -> float | None:
         return getattr(self.hf.config.get_text_config(), "final_logit_softcapping", None)
 
+    @property
+    def logit_scale(self) -> float:
+        """What transformers' head multiplies its logits by (Cohere) or divides them by (Granite); 1 for the others."""
+        config = self.hf.config.get_text_config()
+        return getattr(config, "logit_scale", None) or 1 / (getattr(config, "logits_scaling", None) or 1)
+
     def forward(
         self,
         input_ids: torch.Tensor,
@@ -43,7 +49,8 @@ class PackedModel(nn.Module):
     ) -> Any:
         """input_ids, position_ids (B, T); cu_seqlens the boundaries of a packed row (B = 1), or None for one document a row.
 
-        Returns read(hidden (B, T, D), output_weight (V, D)), or the logits (B, T, V) by transformers' own code without `read`.
+        Returns read(hidden (B, T, D), output_weight (V, D)), whose product is the logits before a final softcap, or the logits
+        (B, T, V) by transformers' own code without `read`.
         Under sequence parallelism T is this rank's slice and cu_seqlens those of the whole row.
         """
         segments = None if cu_seqlens is None else Segments.of(cu_seqlens, input_ids.device)
@@ -51,4 +58,7 @@ class PackedModel(nn.Module):
         out = body(
             input_ids=input_ids, position_ids=position_ids, use_cache=False, attend=self.attend, segments=segments
         )
-        return out.logits if read is None else read(out.last_hidden_state, self.hf.get_output_embeddings().weight)
+        if read is None:
+            return out.logits
+        hidden = out.last_hidden_state if self.logit_scale == 1 else out.last_hidden_state * self.logit_scale
+        return read(hidden, self.hf.get_output_embeddings().weight)

@@ -6,7 +6,6 @@ those rooms directly.
 
 import json
 import logging
-import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,8 +32,6 @@ from cookbook_lib.parallel.fsdp import rest, shard_model
 from cookbook_lib.parallel.gradient_checkpointing import recompute_layers
 from cookbook_lib.parallel.mesh import Mesh, make_mesh
 from cookbook_lib.parallel.ulysses import check_heads, take_shard, ulysses
-from cookbook_lib.tracking.jsonl import read_metrics
-from cookbook_lib.tracking.jsonl import NAME as RECORD
 from cookbook_lib.tracking.jsonl import read_metrics
 from cookbook_lib.tracking.tracker import Tracker, Trackers, start_trackers
 from cookbook_lib.training.checkpoint import Checkpoints
@@ -182,9 +179,7 @@ def open_run(
         export=partial(_export, config=config, base=base, model=model),
     )
     resumed = run.progress.step if resume(run) else None
-    run.tracker, run.watch = Trackers([_trackers(config, mesh, plan, resumed), *watch]), watch
-    if mesh.is_main and resumed is not None:
-        run.earlier = _logged(run.checkpoints.folder)
+    run.tracker = Trackers([_trackers(config, mesh, plan, resumed), *watch])
     _replay(run.checkpoints.folder, resumed, watch)
     if mesh.is_main:
         save_resolved(config, run.checkpoints.folder / "config.yaml")
@@ -217,12 +212,6 @@ def _replay(folder: Path, resumed_step: int | None, watch: Sequence[Tracker]) ->
         known = {name: value for name, value in row.items() if name != "step" and value is not None}
         for tracker in watch:
             tracker.log(int(row["step"] or 0), known)
-
-
-def _logged(folder: Path) -> list[dict[str, float]]:
-    """The rows of a run's record; what was not finite, a null there, is NaN again."""
-    rows = read_metrics(folder / RECORD)
-    return [{name: math.nan if value is None else value for name, value in row.items()} for row in rows]
 
 
 def _export(folder: Path, config: Config, base: Base, model: PackedModel) -> None:

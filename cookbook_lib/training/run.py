@@ -10,7 +10,7 @@ the weights, the optimizer's moments and these few counters.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,8 +61,6 @@ class Run:
     val_meter: Meter
     export: Callable[[Path], None]  # writes config and tokenizer beside the weights
     tracker: Tracker = field(default_factory=NullTracker)
-    watch: Sequence[Tracker] = ()  # of the trackers, those that keep no record of their own
-    earlier: list[dict[str, float]] = field(default_factory=list)  # rows logged before this run was taken up
     progress: Progress = field(default_factory=Progress)
     stop: StopRequest = field(default_factory=StopRequest)
     last: dict[str, float] = field(default_factory=dict)  # metrics of the last report
@@ -74,7 +72,6 @@ class Run:
     def begin(self) -> None:
         if self.inside_step:  # an exception in an earlier cell left it half done
             recover(self.model)
-        self._catch_up()
         self.model.train()
         if self.progress.step == 0 and self.config.trainer.val_at_start:
             self._validate({})
@@ -142,13 +139,6 @@ class Run:
         return f"stopped after step {self_step} of {self.plan.total_steps} ({reason}); saved: run again to go on from there"
 
     # -- inside ------------------------------------------------------------------------------------------------------------
-
-    def _catch_up(self) -> None:
-        """A curve that begins where a run was taken up would be saved over the whole one."""
-        for row in self.earlier:
-            for tracker in self.watch:
-                tracker.log(int(row["step"]), {name: value for name, value in row.items() if name != "step"})
-        self.earlier = []
 
     def _step(self, rate: float) -> None:
         for group in self.optimizer.param_groups:

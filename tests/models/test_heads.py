@@ -4,8 +4,12 @@ import pytest
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    CohereConfig,
+    CohereForCausalLM,
     Gemma2Config,
     Gemma2ForCausalLM,
+    GraniteConfig,
+    GraniteForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -81,6 +85,21 @@ def test_read_gets_the_hidden_states_and_the_output_embedding(packed_model):
     ids, positions, cu_seqlens = packed(DOCUMENTS)
     read = packed_model(ids, positions, cu_seqlens, lambda hidden, weight: hidden @ weight.T)
     torch.testing.assert_close(read, packed_model(ids, positions, cu_seqlens))
+
+
+@pytest.mark.parametrize(
+    ("build", "config"),
+    [
+        (CohereForCausalLM, CohereConfig(**SHAPE, logit_scale=0.25)),
+        (GraniteForCausalLM, GraniteConfig(**SHAPE, logits_scaling=4.0)),
+    ],
+)
+def test_a_model_that_scales_its_logits_is_read_scaled(build, config):
+    """Unscaled, the loss is another and looks like one."""
+    config._attn_implementation = ATTENTION
+    model = PackedModel(build(config).eval(), varlen_attention)
+    inputs = packed(DOCUMENTS)
+    torch.testing.assert_close(model(*inputs, lambda hidden, weight: hidden @ weight.T), model(*inputs))
 
 
 def test_padded_rows_equal_packed_ones(packed_model):

@@ -1,7 +1,6 @@
 """A whole run from a config, as notebook 20_sft sets it up, on the embedded model and a handful of embedded rows."""
 
 from collections.abc import Sequence
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import torch
 from cookbook_lib import training
 from cookbook_lib.config import Config, load_config
 from cookbook_lib.data.prepare import Job, prepare
-from cookbook_lib.tracking.tracker import Tracker
 from cookbook_lib.tracking.tracker import Tracker
 from cookbook_lib.training.run import Run
 
