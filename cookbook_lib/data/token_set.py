@@ -85,6 +85,11 @@ class TokenSet:
         return {reason: entry["count"] for reason, entry in self.meta["dropped"].items()}
 
     @property
+    def largest_id(self) -> int:
+        """The largest token id of all rows: a model needs more embeddings than that."""
+        return int(self.meta["largest"])
+
+    @property
     def fingerprint(self) -> str:
         """Equal for equal rows, tokenizer, template and options: the name of its folder."""
         return str(self.meta["fingerprint"])
@@ -113,7 +118,7 @@ class TokenWriter:
             ) from None
         self.files = [(self.scratch / name).open("wb") for name in COLUMNS]
         self.lengths: list[int] = []
-        self.learned = 0
+        self.learned = self.largest = 0
         self.counts: Counter[str] = Counter()
         self.first: dict[str, list[str]] = defaultdict(list)
 
@@ -133,6 +138,7 @@ class TokenWriter:
             file.write(column.tobytes())
         self.lengths += block.lengths
         self.learned += int(np.count_nonzero(block.columns[1]))
+        self.largest = max(self.largest, int(block.columns[0].max(initial=0)))
         for reason, sentence in block.dropped:
             self.drop(reason, 1, [sentence])
 
@@ -147,7 +153,9 @@ class TokenWriter:
             file.close()
         np.save(self.scratch / "offsets.npy", np.cumsum([0, *self.lengths], dtype=np.int64))
         dropped = {reason: {"count": n, "first": self.first[reason]} for reason, n in self.counts.most_common()}
-        text = json.dumps({**meta, "learned": self.learned, "dropped": dropped}, indent=1, ensure_ascii=False)
+        text = json.dumps(
+            {**meta, "learned": self.learned, "largest": self.largest, "dropped": dropped}, indent=1, ensure_ascii=False
+        )
         (self.scratch / "meta.json").write_text(text, encoding="utf-8")
         try:
             os.rename(self.scratch, folder)

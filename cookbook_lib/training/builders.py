@@ -114,6 +114,9 @@ def open_loader(
     config: Config, examples: TokenSet, base: Base, mesh: Mesh, model: PackedModel, *, training: bool = True
 ) -> Loader:
     d, padded = config.data, not config.use_remove_padding
+    vocabulary = model.hf.get_input_embeddings().weight.shape[0]
+    _check_vocabulary(examples, base, vocabulary)
+    pad_id = getattr(base.tokenizer, "pad_token_id", None) or 0
     return Loader(
         examples,
         batch_size=d.train_batch_size,
@@ -125,7 +128,7 @@ def open_loader(
         seed=config.trainer.seed,
         shuffle=d.shuffle and training,
         padded=padded,
-        pad_id=getattr(base.tokenizer, "pad_token_id", None) or 0,
+        pad_id=pad_id if pad_id < vocabulary else 0,  # some tokenizers add a pad token that their model has no row for
         quadratic=Flops.of(model).quadratic,
         place=lambda batch: take_shard(batch.to(mesh.device), mesh),
     )
@@ -156,6 +159,7 @@ def open_run(
     offload = config.model.fsdp_config.optimizer_offload or config.model.fsdp_config.cpu_offload
     rest(model)  # a forward before this one may have left weights whole
     optimizer = make_optimizer(model, config.optim, offload=offload)
+    torch.manual_seed(config.trainer.seed + mesh.rank)  # dropout, where a model has it: each rank has its own tokens
     flops = Flops.of(model)
     peak = _peak_of_rank(mesh, compute_dtype(config))
     run = Run(
@@ -222,6 +226,15 @@ def _export(folder: Path, config: Config, base: Base, model: PackedModel) -> Non
     base.tokenizer.save_pretrained(folder)
     origin = {"base": str(base.folder.resolve()), "recipe": config.trainer.experiment_name}
     (folder / "cookbook.json").write_text(json.dumps(origin, indent=2) + "\n")
+
+
+def _check_vocabulary(examples: TokenSet, base: Base, vocabulary: int) -> None:
+    """On a GPU, an id without an embedding is an assertion of the device, with no word about the cause."""
+    if examples.largest_id >= vocabulary:
+        raise CookbookError(
+            f"{base.folder}: its tokenizer gives token {examples.largest_id} ({base.tokenizer.decode([examples.largest_id])!r}), the model "
+            f"has {vocabulary} embeddings: put the model's own tokenizer beside it, or resize its embeddings."
+        )
 
 
 def _use_liger(model: PackedModel, mesh: Mesh) -> None:

@@ -5,9 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from cookbook_lib import training
-from cookbook_lib.config import load_config
+from cookbook_lib.config import CookbookError, load_config
+from cookbook_lib.models.loading import load_tokenizer
 from cookbook_lib.training import builders
 from cookbook_lib.training.embedded import tiny_folder
 from tests.training.embedded_run import config_of, prepared, run_of
@@ -39,3 +41,33 @@ def test_the_final_model_keeps_the_generation_config_of_its_base(data: Path, tmp
     overrides = (f"model.partial_pretrain={base}", "trainer.total_training_steps=1")
     training.fit(run_of(config_of(data, tmp_path / "run", *overrides)))
     assert json.loads((tmp_path / "run/sft-final/generation_config.json").read_text()) == known
+
+
+def test_a_token_that_the_model_has_no_embedding_for_is_named(data: Path, tmp_path: Path) -> None:
+    base = shutil.copytree(tiny_folder(), tmp_path / "base")
+    tokenizer = load_tokenizer(base)
+    many = [f"<extra_{i}>" for i in range(100)]  # the vocabulary is rounded up: there is some room
+    tokenizer.add_special_tokens({"additional_special_tokens": [*many, "<bos>"]})
+    tokenizer.chat_template = "{{ '<bos>' }}" + tokenizer.chat_template
+    tokenizer.save_pretrained(base)
+    with pytest.raises(CookbookError, match=r"gives token \d+ \('<bos>'\), the model has \d+ embeddings: .* resize"):
+        run_of(config_of(data, tmp_path / "run", f"model.partial_pretrain={base}"))
+
+
+def test_a_pad_token_without_an_embedding_is_never_looked_up(data: Path, tmp_path: Path) -> None:
+    base = shutil.copytree(tiny_folder(), tmp_path / "base")
+    tokenizer = load_tokenizer(base)
+    tokenizer.add_special_tokens({"additional_special_tokens": [f"<extra_{i}>" for i in range(100)]})
+    tokenizer.add_special_tokens({"pad_token": "<pad>"})
+    tokenizer.save_pretrained(base)
+    run = run_of(config_of(data, tmp_path / "run", f"model.partial_pretrain={base}", "use_remove_padding=false"))
+    assert tokenizer.pad_token_id >= run.model.hf.config.vocab_size
+    assert training.validate(run)["val/loss"] > 0
+
+
+def test_random_numbers_start_from_the_seed(data: Path, tmp_path: Path) -> None:
+    drawn = []
+    for seed in (5, 5, 6):
+        run_of(config_of(data, tmp_path / "run", f"trainer.seed={seed}"))
+        drawn.append(torch.rand(()).item())
+    assert drawn[0] == drawn[1] != drawn[2]
