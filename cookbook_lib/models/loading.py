@@ -192,19 +192,25 @@ def _load_through_rank_0(model: PackedModel, folder: Path, missing: list[str], t
             len(missing),
             missing[0],
         )
-    state: dict[str, Any] = {}
-    absent: list[str] = []
-    if first:
-        options: Any = dict(dtype=torch.float32, trust_remote_code=trust_remote_code, output_loading_info=True)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(folder, **options)
-        whole, info = loaded
-        state, absent = whole.state_dict(), sorted(info["missing_keys"])
+    problem, state = _read_whole(folder, trust_remote_code) if first else ("", {})
     if dist.is_initialized():
-        dist.broadcast_object_list(told := [absent], device=torch.device("cpu"))
-        (absent,) = told
-    if absent:
-        raise CookbookError(
-            f"{folder} lacks {len(absent)} weights ({absent[0]} ...), which would stay random: give the whole model."
-        )
+        dist.broadcast_object_list(told := [problem], device=torch.device("cpu"))
+        (problem,) = told
+    if problem:
+        raise CookbookError(f"{folder} {problem}: give the whole model.")
     sending = StateDictOptions(full_state_dict=True, broadcast_from_rank0=dist.is_initialized())
     set_model_state_dict(model.hf, state, options=sending)
+
+
+def _read_whole(folder: Path, trust_remote_code: bool) -> tuple[str, dict[str, Any]]:
+    """("", all weights) as transformers reads them, or (what is wrong, {}): the other ranks wait for the one or the other."""
+    options: Any = dict(dtype=torch.float32, trust_remote_code=trust_remote_code, output_loading_info=True)
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(folder, **options)
+    except Exception as error:
+        first_line = str(error).strip().partition("\n")[0]
+        return f"holds no weights that transformers reads ({type(error).__name__}: {first_line})", {}
+    whole, info = loaded
+    if absent := sorted(info["missing_keys"]):
+        return f"lacks {len(absent)} weights ({absent[0]} ...), which would stay random", {}
+    return "", whole.state_dict()

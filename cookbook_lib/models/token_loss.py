@@ -93,7 +93,8 @@ class _Scratch:
     def __init__(self, rows: int, weight: torch.Tensor) -> None:
         self.weight, self.exact = weight, weight.dtype == torch.float32
         self.raw = weight.new_empty(rows, weight.shape[0])
-        self.fp32 = self.raw if self.exact else torch.empty_like(self.raw, dtype=torch.float32)
+        copied = 0 if weight.is_cuda else rows  # a CUDA product is fp32 already, in memory of its own
+        self.fp32 = self.raw if self.exact else weight.new_empty(copied, weight.shape[0], dtype=torch.float32)
         self.product: torch.Tensor | None = None
 
     def logits(self, h: torch.Tensor) -> torch.Tensor:

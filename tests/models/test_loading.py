@@ -198,3 +198,15 @@ def test_a_hub_name_without_a_hub(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(CookbookError, match="could not be had from the hub"):
         find_model("nobody/nothing")
+
+
+def test_a_model_without_readable_weights_is_refused_in_a_sentence(copy):
+    """Raised by rank 0 alone, the other ranks would wait for it."""
+    (copy / "model.safetensors").unlink()
+    with pytest.raises(
+        CookbookError, match=r"holds no weights that transformers reads \(OSError: .*: give the whole model"
+    ):
+        loaded(copy)
+    (copy / "pytorch_model.bin").write_bytes(b"half a file")
+    with pytest.raises(CookbookError, match="holds no weights that transformers reads"):
+        loaded(copy)
