@@ -48,7 +48,7 @@ def test_the_other_rank_is_released_from_its_collective(kernel, culprit, first_e
     assert result.status == "error"
     assert result.errors[0] == first_error, "the cause comes before its consequences"
     assert "inside a collective" in result.text("stderr")
-    assert result.seconds < 10
+    assert result.seconds < 30
     assert kernel.run("join()").status == "ok"
     assert kernel.value("total()") == 3.0
 
@@ -67,7 +67,7 @@ def test_a_rank_that_works_on_after_a_failure_is_interrupted(kernel):
     result = kernel.run("if rank == 1: raise ValueError('boom')\ntime.sleep(60)")
     assert result.errors[0] == "ValueError: [rank 1] boom"
     assert "rank 0 still running: interrupting" in result.text("stderr")
-    assert result.seconds < 10
+    assert result.seconds < 30
 
 
 def test_a_syntax_error_is_one_error(kernel):
@@ -94,7 +94,7 @@ def test_an_interrupt_ends_the_cell_on_every_rank(kernel, code):
     result = kernel.interrupted(code)
     assert result.status == "error" or code.startswith("!")
     assert "KeyboardInterrupt" in result.text("error") or "await" in code or code.startswith("!")
-    assert result.seconds < 3
+    assert result.seconds < 15  # of 60; a second on a machine of one's own
     assert kernel.value("total()") == 3.0
 
 
@@ -106,7 +106,7 @@ def test_an_interrupt_while_idle_changes_nothing(kernel):
 def test_an_interrupt_inside_a_collective_that_cannot_end(kernel):
     result = kernel.interrupted("if rank == 1: time.sleep(60)\ntotal()")
     assert result.status == "error"
-    assert result.seconds < 10
+    assert result.seconds < 30
     assert kernel.run("join()").status == "ok"
     assert kernel.value("total()") == 3.0
 
@@ -132,7 +132,7 @@ alive = child.poll() is None; child.kill()
 if rank == 0: time.sleep(3)   # saves, far beyond COOKBOOK_GRACE of this kernel
 raise KeyboardInterrupt
 """
-    result = kernel.interrupted(code, timeout=30)
+    result = kernel.interrupted(code, timeout=90)
     assert result.seconds > 2.5
     assert result.errors == ["KeyboardInterrupt: "]
     assert "interrupting" not in result.text("stderr")
@@ -243,5 +243,5 @@ b = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,)); 
 
 def test_a_world_can_be_left_and_joined_again_and_again(kernel):
     for _ in range(5):
-        assert kernel.run("join()", timeout=30).status == "ok"
+        assert kernel.run("join()", timeout=90).status == "ok"
         assert kernel.value("total()") == 3.0

@@ -47,7 +47,7 @@ def test_twenty_interrupts_of_a_training_loop(kernel):
     loss = kernel.value("train_step()")
     for n in range(20):
         stopped = kernel.interrupted("fit()", after=0.15 + 0.02 * n)
-        assert (stopped.ename, stopped.seconds < 3) == ("KeyboardInterrupt", True)
+        assert (stopped.ename, stopped.seconds < 15) == ("KeyboardInterrupt", True)
         assert "process groups are closed" not in stopped.text("stderr")
         first, last, steps = kernel.value(
             "train_step(), [train_step() for _ in range(5)][-1], total(step) == world * step"

@@ -86,7 +86,7 @@ def test_a_signal_stops_cooperatively_and_keeps_the_copy(runs, number, code):
     command = runs.cookbook("run", "book.ipynb", "-n", "2", "-o", "out.ipynb")
     command.wait_for("training")
     command.process.send_signal(number)
-    done = command.finish(30)
+    done = command.finish(90)
     assert done.code == code, done.text
     assert "saved a checkpoint after the same step: True" in runs.outputs()
     assert "never" not in runs.outputs()
@@ -99,7 +99,7 @@ def test_a_scheduler_may_signal_every_process_of_the_job(runs):
     command.wait_for("training")
     for pid in runs.job.processes():
         os.kill(pid, signal.SIGTERM)
-    done = command.finish(30)
+    done = command.finish(90)
     assert done.code == 143, done.text
     assert "saved a checkpoint after the same step: True" in runs.outputs()
     assert not runs.job.left_after(3)
@@ -112,7 +112,7 @@ def test_a_cell_that_will_not_stop_is_ended(runs):
     command = runs.cookbook("run", "book.ipynb", "-n", "2", "-o", "out.ipynb", "--stop-grace", "1")
     command.wait_for("deaf")
     command.process.terminate()
-    done = command.finish(30)
+    done = command.finish(90)
     assert done.code == 143, done.text
     assert "did not end within 1 s" in done.text
     assert "deaf" in runs.outputs()
@@ -126,7 +126,7 @@ def test_a_signal_before_the_first_cell(runs):
     while not any("RANK" in environment for environment in runs.job.processes().values()) and time.monotonic() < end:
         time.sleep(0.05)
     command.process.terminate()
-    done = command.finish(30)
+    done = command.finish(90)
     assert done.code == 143, done.text
     assert "never" not in runs.outputs()
     assert not runs.job.left_after(8)
@@ -152,7 +152,7 @@ def test_plain_papermill_with_an_installed_kernel(runs):
     command = runs.start(*arguments, JUPYTER_PATH=f"{prefix}/share/jupyter")
     command.wait_for("sleeping")
     command.process.send_signal(signal.SIGINT)
-    assert command.finish(30).code != 0
+    assert command.finish(90).code != 0
     assert not runs.job.left_after(8)
     assert "sum 3.0" in runs.outputs()
 
