@@ -155,7 +155,7 @@ class TrainerConfig:
     total_training_steps: int | None = None
     """Optimizer steps; given, it decides and total_epochs does not. null = total_epochs decides."""
     save_freq: int = 500
-    """Optimizer steps between checkpoints; -1 = only the final one."""
+    """Optimizer steps between checkpoints; -1 = only the final one. A validation better than all before it is saved as well."""
     test_freq: int = 500
     """Optimizer steps between validations; -1 = only at the end."""
     val_at_start: bool = True
@@ -174,7 +174,7 @@ class TrainerConfig:
     export_dtype: Literal["fp32", "bf16"] = "fp32"
     """Type of the weights in the final model's files."""
     early_stopping_patience: int | None = None
-    """Stop after this many validations in a row without a better val/loss; null = never."""
+    """Stop after this many validations in a row without a better val/loss, and publish the best model; null = never."""
     max_nonfinite_steps: int = 3
     """Stop after this many steps in a row with a NaN or infinite loss or gradient; each is skipped and counted."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -86,7 +86,8 @@ class Run:
         if self.checkpoints.last_step != self.progress.step:
             self._save()
         self.checkpoints.wait()
-        self.checkpoints.publish(self.config.trainer.final_name, self.config.trainer.export_dtype)
+        which = "best" if self._exhausted() and self.progress.best_step else "latest"
+        self.checkpoints.publish(self.config.trainer.final_name, self.config.trainer.export_dtype, which)
         self.tracker.finish()
 
     # -- one step ----------------------------------------------------------------------------------------------------------

@@ -175,12 +175,14 @@ def test_too_many_of_them_end_the_run_and_keep_the_last_good_checkpoint(data: Pa
     assert run_of(config_of(data, tmp_path)).progress.step == 4  # its first skip left the weights of step 3 as they were
 
 
-def test_early_stopping_ends_when_validation_no_longer_improves(data: Path, tmp_path: Path) -> None:
-    changes = ("trainer.early_stopping_patience=2", "trainer.test_freq=1", "trainer.total_training_steps=40", "optim.lr=3.0")
+def test_early_stopping_publishes_the_best_model(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = iter([5.0, 4.0, 3.0, 3.5, 3.1, 2.0])
+    monkeypatch.setattr("cookbook_lib.training.run.validate", lambda run: {"val/loss": next(losses)})
+    changes = ("trainer.early_stopping_patience=2", "trainer.test_freq=1", "trainer.total_training_steps=40")
     run = training.fit(run_of(config_of(data, tmp_path, *changes)))
-    assert run.progress.step < 40
-    assert run.progress.worse == 2
-    assert (tmp_path / "sft-final").is_dir()
+    assert (run.progress.step, run.progress.worse, run.progress.best_step) == (4, 2, 2)
+    final, best = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("sft-final", "step_00000002"))
+    assert final == best  # and not the worse one that came last
 
 
 def final_loss(data: Path, save: Path, overrides: tuple[str, ...]) -> float:
