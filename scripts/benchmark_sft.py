@@ -30,7 +30,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.benchmark_sft_run import BATCH, CONTESTANTS, MAX_LENGTH
+from benchmark_sft_run import BATCH, CONTESTANTS, MAX_LENGTH
 
 VOCABULARY, WORDS = 32_768, 4096  # of the output layer; of the tokenizer, which few texts train
 SHAPE = {

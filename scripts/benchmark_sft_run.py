@@ -117,12 +117,11 @@ def run_ours(folder: Path, steps: int, options: Mapping[str, Any]) -> dict[str, 
     plan = training.open_plan(config, loader, data, mesh)
     watch = Watch(found)
     run = training.open_run(config, mesh, base, data, model, training.SFT(), loader, plan, watch=[watch])
-    baseline = reset_peak_memory()
-    training.fit(run)
     dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[options["model_dtype"]]
-    return found.result(
-        matmul_rate(mesh.device, dtype), baseline, sum(p.numel() for p in model.parameters()), watch.loss
-    )
+    rate, baseline = matmul_rate(mesh.device, dtype), reset_peak_memory()
+    training.fit(run)
+    rate = max(rate, matmul_rate(mesh.device, dtype))
+    return found.result(rate, baseline, sum(p.numel() for p in model.parameters()), watch.loss)
 
 
 class Watch:
@@ -182,15 +181,16 @@ def run_trl(folder: Path, steps: int, options: dict[str, Any]) -> dict[str, floa
     counted = counting(trainer.data_collator, flops)
     trainer.data_collator = counted.collate
     trainer.add_callback(Clock())
-    baseline = reset_peak_memory()
+    dtype = torch.bfloat16 if arguments.bf16 else torch.float32
+    rate, baseline = matmul_rate(torch.device("cpu"), dtype), reset_peak_memory()
     trainer.train()
     each = arguments.gradient_accumulation_steps
     for first in range(0, each * (found.warm_up + steps), each):
         found.tokens.append(sum(counted.tokens[first : first + each]))
         found.flops.append(sum(counted.flops[first : first + each]))
-    dtype = torch.bfloat16 if arguments.bf16 else torch.float32
+    rate = max(rate, matmul_rate(torch.device("cpu"), dtype))
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    return found.result(matmul_rate(torch.device("cpu"), dtype), baseline, model.num_parameters(), losses[-1])
+    return found.result(rate, baseline, model.num_parameters(), losses[-1])
 
 
 @dataclass

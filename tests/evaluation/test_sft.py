@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from cookbook_lib.config import CookbookError
-from cookbook_lib.config.layers import HOME
+from cookbook_lib.config.places import HOME
 from cookbook_lib.data.records import chat
 from cookbook_lib.evaluation import report
 from cookbook_lib.evaluation.inference import open_model

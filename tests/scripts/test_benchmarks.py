@@ -9,8 +9,10 @@ from cookbook_lib.config.places import HOME
 from cookbook_lib.models.flops import Flops
 from cookbook_lib.parallel.mesh import leave_world, make_mesh
 
-sys.path.insert(0, str(HOME))
-from scripts import benchmark_gpu, benchmark_sft, benchmark_sft_run
+sys.path.insert(0, str(HOME / "scripts"))
+import benchmark_gpu
+import benchmark_sft
+import benchmark_sft_run
 
 
 @pytest.fixture
