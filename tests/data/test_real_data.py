@@ -52,7 +52,7 @@ def conversations(tmp_path, source, name, **job):
 
 
 def test_sharegpt_tools_are_not_users(tmp_path):
-    """The seed's one-line mapping made 422 tool messages of this file into user turns."""
+    """A one-line mapping that others print made 422 tool messages of this file into user turns."""
     made = conversations(tmp_path, "sharegpt", "llamafactory/glaive_toolcall_en_demo.json.gz", keep_duplicates=True)
     messages = [message for conversation in made for message in conversation.messages]
     roles = [message["role"] for message in messages]

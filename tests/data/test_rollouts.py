@@ -1,4 +1,4 @@
-"""transform_gym_to_sft: the seed's command, on rollouts as they are."""
+"""transform_gym_to_sft: the documented command, on rollouts as they are."""
 
 import json
 import runpy

@@ -3,7 +3,7 @@
     L = - sum_t w_t log P(y_t | y_<t, x) / sum_t w_t        t over the supervised tokens of the whole step
 
 y_t a token of an assistant turn (its end-of-turn token included), x everything before it, w_t its weight (1 unless a
-message says otherwise). Seeds: the same formula; theirs averages averages, see docs/concepts/objectives.md.
+message says otherwise). Others average averages; why that is another loss: docs/concepts/objectives.md.
 """
 
 from functools import partial
