@@ -1,6 +1,7 @@
 """What every test may rely on: no launcher variables from outside, one thread of arithmetic, real data by name."""
 
 import os
+import signal
 from pathlib import Path
 
 # Before torch is imported anywhere: two workers on two cores, and ranks spawned by tests, each with one thread.
@@ -9,6 +10,10 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("SWANLAB_MODE", "disabled")
 os.environ.setdefault("MPLBACKEND", "agg")
+
+# A shell that starts the tests in its background has them ignore SIGINT, and so would every process that they interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 
