@@ -1,0 +1,1 @@
+"""Preference pairs and scored responses: what they are, where they come from, and how they become files."""
