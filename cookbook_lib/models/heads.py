@@ -46,14 +46,16 @@ class PackedModel(nn.Module):
         position_ids: torch.Tensor,
         cu_seqlens: tuple[int, ...] | None,
         read: Read | None = None,
+        continues: tuple[int, ...] | None = None,
     ) -> Any:
-        """input_ids, position_ids (B, T); cu_seqlens the boundaries of a packed row (B = 1), or None for one document a row.
+        """input_ids, position_ids (B, T); cu_seqlens the boundaries of a packed row (B = 1), or None for one document a row;
+        continues: which segment of the row each one continues (attention.Segments).
 
         Returns read(hidden (B, T, D), output_weight (V, D)), whose product is the logits before a final softcap, or the logits
         (B, T, V) by transformers' own code without `read`.
         Under sequence parallelism T is this rank's slice and cu_seqlens those of the whole row.
         """
-        segments = None if cu_seqlens is None else Segments.of(cu_seqlens, input_ids.device)
+        segments = None if cu_seqlens is None else Segments.of(cu_seqlens, input_ids.device, continues)
         body = self.hf if read is None else self.hf.get_decoder()
         out = body(
             input_ids=input_ids, position_ids=position_ids, use_cache=False, attend=self.attend, segments=segments
