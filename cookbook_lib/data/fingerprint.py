@@ -10,7 +10,6 @@ import tokenizers
 import transformers
 from transformers import PreTrainedTokenizerBase
 
-from cookbook_lib.data.records import Conversation
 from cookbook_lib.data.sources import files_of
 
 
@@ -33,7 +32,7 @@ def _backend(tokenizer: PreTrainedTokenizerBase) -> str:
 
 def _code() -> str:
     """The text of this room: an edit makes new caches rather than wrong ones."""
-    return "\0".join(file.read_text(encoding="utf-8") for file in sorted(Path(__file__).parent.glob("*.py")))
+    return "\0".join(file.read_text(encoding="utf-8") for file in sorted(Path(__file__).parent.rglob("*.py")))
 
 
 def digest_of_files(names: list[str], options: dict[str, Any]) -> bytes:
@@ -45,9 +44,9 @@ def digest_of_files(names: list[str], options: dict[str, Any]) -> bytes:
     return digest.digest()
 
 
-def digest_of_rows(conversations: Iterable[Conversation]) -> bytes:
-    """Of conversations in memory, places included: they are named in the report."""
+def digest_of_rows(rows: Iterable[Any]) -> bytes:
+    """Of records in memory (dataclasses), places included: they are named in the report."""
     digest = hashlib.blake2b()
-    for row in conversations:
-        digest.update(json.dumps([row.messages, row.tools, row.origin], default=str).encode() + b"\0")
+    for row in rows:
+        digest.update(json.dumps(vars(row), default=str).encode() + b"\0")
     return digest.digest()

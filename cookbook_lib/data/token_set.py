@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -34,9 +34,20 @@ SHOWN_PER_REASON = 3
 class Block:
     """Some rows encoded, in order: their tokens end to end, and what became of the rows that are not among them."""
 
-    columns: tuple[NDArray[Any], ...]  # as in COLUMNS
+    columns: tuple[NDArray[Any], ...]  # as in COLUMNS: token ids first
     lengths: list[int]
     dropped: list[tuple[str, str]]  # reason, sentence
+    learned: int  # tokens of which something is learned
+
+    @staticmethod
+    def of(
+        rows: Sequence[tuple[Any, ...]], columns: Mapping[str, type], learned: int, dropped: list[tuple[str, str]]
+    ) -> "Block":
+        """`rows`: for each row its arrays, one for each column."""
+        arrays = zip(*rows, strict=True) if rows else [[np.array([], dtype)] for dtype in columns.values()]
+        return Block(
+            tuple(np.concatenate(column) for column in arrays), [len(row[0]) for row in rows], dropped, learned
+        )
 
     @property
     def rows(self) -> int:
@@ -108,7 +119,7 @@ class TokenSet:
 class TokenWriter:
     """Writes blocks to a folder that appears, whole, at `finish`; as a context it leaves nothing behind when that fails."""
 
-    def __init__(self, cache_dir: Path):
+    def __init__(self, cache_dir: Path, columns: Mapping[str, type] = COLUMNS):
         try:
             cache_dir.mkdir(parents=True, exist_ok=True)
             self.scratch = Path(tempfile.mkdtemp(dir=cache_dir, prefix=".tokens-"))
@@ -116,7 +127,7 @@ class TokenWriter:
             raise CookbookError(
                 f"the token cache {cache_dir} cannot be written ({error.strerror}); set data.cache_dir."
             ) from None
-        self.files = [(self.scratch / name).open("wb") for name in COLUMNS]
+        self.files = [(self.scratch / name).open("wb") for name in columns]
         self.lengths: list[int] = []
         self.learned = self.largest = 0
         self.counts: Counter[str] = Counter()
@@ -137,7 +148,7 @@ class TokenWriter:
         for file, column in zip(self.files, block.columns, strict=True):
             file.write(column.tobytes())
         self.lengths += block.lengths
-        self.learned += int(np.count_nonzero(block.columns[1]))
+        self.learned += block.learned
         self.largest = max(self.largest, int(block.columns[0].max(initial=0)))
         for reason, sentence in block.dropped:
             self.drop(reason, 1, [sentence])
@@ -147,8 +158,8 @@ class TokenWriter:
         self.counts[reason] += count
         self.first[reason] = [*self.first[reason], *sentences][:SHOWN_PER_REASON]
 
-    def finish(self, folder: Path, **meta: Any) -> TokenSet:
-        """Make the folder appear and open it; if it is there by now, open that one."""
+    def finish(self, folder: Path, **meta: Any) -> None:
+        """Make the folder appear, unless it is there by now."""
         for file in self.files:
             file.close()
         np.save(self.scratch / "offsets.npy", np.cumsum([0, *self.lengths], dtype=np.int64))
@@ -162,4 +173,3 @@ class TokenWriter:
         except OSError:
             if not folder.is_dir():
                 raise
-        return TokenSet.open(folder)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cookbook_lib.config import CookbookError
-from cookbook_lib.data import tokenized
+from cookbook_lib.data import encoding, tokenized
 from cookbook_lib.data.masking import encode
 from cookbook_lib.data.records import Conversation
 from cookbook_lib.data.token_rows import token_rows
@@ -61,7 +61,7 @@ def test_rows_are_what_encode_makes_in_order(chatml, tmp_path):
 @pytest.mark.slow
 def test_processes_change_nothing(chatml, tmp_path, monkeypatch):
     alone = tokenize(ROWS, chatml, max_length=30, cache_dir=tmp_path / "a", workers=1)
-    monkeypatch.setattr(tokenized, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(encoding, "PATIENCE_S", 0.0)
     done = []
     many = tokenize(ROWS, chatml, max_length=30, cache_dir=tmp_path / "b", workers=2, progress=done.append)
     assert equal(alone, many)
@@ -72,7 +72,7 @@ def test_processes_change_nothing(chatml, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_an_error_in_a_process_arrives_whole(chatml, tmp_path, monkeypatch):
-    monkeypatch.setattr(tokenized, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(encoding, "PATIENCE_S", 0.0)
     rows = [*ROWS[:200], conversation("long", "cat " * 90)]
     with pytest.raises(CookbookError, match=r"has \d+ tokens, max_length is 50 and truncation is error"):
         tokenize(rows, chatml, max_length=50, truncation="error", cache_dir=tmp_path, workers=2)
@@ -83,7 +83,7 @@ def test_an_error_in_a_process_arrives_whole(chatml, tmp_path, monkeypatch):
 def test_the_cache_is_opened_and_not_made_again(chatml, tmp_path, monkeypatch):
     file = write(tmp_path / "rows.jsonl", [as_json(row) for row in ROWS[:5]])
     first = tokenize(file, chatml, max_length=100, cache_dir=tmp_path / "cache")
-    monkeypatch.setattr(tokenized, "Encode", None)
+    monkeypatch.setattr(tokenized, "encode", None)
     again = tokenize([str(file)], chatml, max_length=100, cache_dir=tmp_path / "cache")
     assert equal(first, again)
     assert first.fingerprint == again.fingerprint == first.folder.name
