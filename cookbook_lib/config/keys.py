@@ -1,6 +1,7 @@
 """The catalogue of keys: every dotted name a recipe can set, read off the schema, and what to say about the others.
 
-data.max_length  ->  Key("data.max_length", int, 8192, "Longest conversation, tokens.")
+data.max_length  ->  Key("data.max_length", int, 8192, "Longest conversation, tokens; ...")
+data.chosen_key  ->  Key(..., recipes=("bradley_terry",)): set in another recipe, it is refused (recipe_rules)
 lr_warmup_steps_ratio  ->  an alias (verl's name for a key of ours)
 actor_rollout_ref.*    ->  known, but of another recipe: the sentence says which
 """
@@ -11,22 +12,30 @@ import inspect
 import itertools
 import types
 import typing
-from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import Any, Literal
 
 from cookbook_lib.config import schema
 
+ALL_RECIPES: tuple[str, ...] = typing.get_args(schema.Recipe)
+
 
 @dataclass(frozen=True)
 class Key:
-    """One settable value: dotted name, annotation, default, and the documentation line under its field."""
+    """One settable value: dotted name, annotation, default, the documentation line under its field, and its recipes."""
 
     name: str
     type: Any
     default: Any
     doc: str
+    recipes: tuple[str, ...] = ALL_RECIPES  # that read it
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # by recipe, where they differ from `default`
+
+    def default_in(self, recipe: str) -> Any:
+        """What it is in a recipe when nobody sets it."""
+        return self.defaults.get(recipe, self.default)
 
     @property
     def wants_text(self) -> bool:
@@ -55,6 +64,8 @@ ELSEWHERE = {
     "gradient_checkpointing": "model.enable_gradient_checkpointing",
     "sequence_parallel_size": "ulysses_sequence_parallel_size",
     "packing": "use_remove_padding",
+    "metric_for_best_model": "trainer.best_metric",
+    "center_rewards_coefficient": "bradley_terry.center_coefficient",
 }
 
 # Other spellings of values, with what is said about them where the value's origin is shown.
@@ -70,8 +81,6 @@ SYNONYMS = {
 TAUGHT = {
     "trainer.n_gpus_per_node": "belongs to the launcher: N_GPUS_PER_NODE=8 bash sft_rm.sh",
     "trainer.nnodes": "belongs to the launcher: NNODES=4 NODE_RANK=0 MASTER_ADDR=... bash sft_rm.sh",
-    "data.prompt_key": "is not needed: a prompt and its response are a conversation of two messages",
-    "data.response_key": "is not needed: a prompt and its response are a conversation of two messages",
     "data.multiturn.enable_thinking_key": "is not needed: the chat template decides what becomes of reasoning_content",
     "model.fsdp_config.wrap_policy.min_num_params": "is not needed: every decoder layer is one FSDP2 unit",
 }
@@ -91,7 +100,7 @@ WORDS: dict[Any, str] = {
 @cache
 def catalogue() -> dict[str, Key]:
     """All keys by dotted name, in the schema's order."""
-    return {key.name: key for key in _walk(schema.Config, "")}
+    return {key.name: key for key in _walk(schema.Config, "", ALL_RECIPES)}
 
 
 @cache
@@ -101,17 +110,17 @@ def sections() -> frozenset[str]:
     return frozenset(".".join(parts[:n]) for parts in names for n in range(1, len(parts)))
 
 
-def _walk(cls: type, prefix: str) -> Iterator[Key]:
+def _walk(cls: type, prefix: str, recipes: tuple[str, ...]) -> Iterator[Key]:
     hints, docs = typing.get_type_hints(cls), _field_docs(cls)
     for entry in fields(cls):
         if not entry.metadata.get("key", True):
             continue
-        name, kind = prefix + entry.name, hints[entry.name]
+        name, kind, readers = prefix + entry.name, hints[entry.name], entry.metadata.get("recipes", recipes)
         if is_dataclass(kind):
-            yield from _walk(typing.cast(type, kind), name + ".")
+            yield from _walk(typing.cast(type, kind), name + ".", readers)
         else:
             default = entry.default if entry.default is not MISSING else typing.cast(Any, entry.default_factory)()
-            yield Key(name, kind, default, docs.get(entry.name, ""))
+            yield Key(name, kind, default, docs.get(entry.name, ""), readers, entry.metadata.get("defaults", {}))
 
 
 def _field_docs(cls: type) -> dict[str, str]:

@@ -14,9 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cookbook_lib.config.errors import CookbookError
-from cookbook_lib.config.keys import catalogue, describe, sections
+from cookbook_lib.config.keys import ALL_RECIPES, catalogue, describe, sections
 from cookbook_lib.config.layers import Given, Problems, from_environment, from_overrides, from_parameters, from_yaml
 from cookbook_lib.config.places import find_overlay, find_recipe, overlay_names, recipe_names
+from cookbook_lib.config.recipe_rules import check_recipe
 from cookbook_lib.config.rules import check
 from cookbook_lib.config.schema import Config
 
@@ -60,14 +61,15 @@ def load_config(
         [*from_environment(environ, problems), *from_parameters(parameters, problems)],
         list(from_overrides(overrides or (), problems)),
     ]
+    _one_recipe(layers, problems)
     _one_warmup(layers, problems)
     tree, latest = _merge(layers, problems)
     config = _freeze(tree, latest)
-    for key, sentence in check(config):
+    for key, sentence in itertools.chain(check(config), check_recipe(config)):
         problems.add(latest[key].origin if key in latest else "defaults", f"{key} {sentence}")
     if problems:
         raise CookbookError(_message(problems))
-    return config
+    return _settle(config)
 
 
 def _overlays(overlays: str | Path | Iterable[str | Path], base: Path, problems: Problems) -> Iterator[list[Given]]:
@@ -78,6 +80,24 @@ def _overlays(overlays: str | Path | Iterable[str | Path], base: Path, problems:
             problems.add(f"overlay {overlay}", f"there is no such YAML file; the overlays in cookbook/ are: {names}")
         else:
             yield list(from_yaml(path, base, problems))
+
+
+def _one_recipe(layers: list[list[Given]], problems: Problems) -> None:
+    """The trainer.yaml alone says which recipe it is: all else in it was chosen for that one.
+
+    Without a recipe that exists, nothing can be said about any other key: this raises at once.
+    """
+    stated = next((entry for entry in layers[0] if entry.key == "recipe"), None)
+    if stated and stated.value not in ALL_RECIPES:
+        problems.add(stated.origin, f"recipe is {stated.value!r}, but must be one of {', '.join(ALL_RECIPES)}")
+        raise CookbookError(_message(problems))
+    recipe = stated.value if stated else catalogue()["recipe"].default
+    for layer in layers[1:]:
+        for entry in layer:
+            if entry.key == "recipe" and entry.value != recipe:
+                fix = "remove it, and start the recipe that you want by its own name or launcher"
+                problems.add(entry.origin, f"recipe is {entry.value!r}, but the recipe's own file says {recipe}; {fix}")
+        layer[:] = [entry for entry in layer if entry.key != "recipe"]
 
 
 def _one_warmup(layers: list[list[Given]], problems: Problems) -> None:
@@ -106,6 +126,9 @@ def _merge(layers: list[list[Given]], problems: Problems) -> tuple[DictConfig, d
         except OmegaConfBaseException:
             OmegaConf.update(tree, key.name, key.default)
             problems.add(entry.origin, f"{key.name} is {entry.value!r}, but must be {describe(key.type)}")
+    for key in catalogue().values():
+        if key.name not in latest and tree.recipe in key.defaults:
+            OmegaConf.update(tree, key.name, key.default_in(tree.recipe))
     return tree, latest
 
 
@@ -115,6 +138,14 @@ def _freeze(tree: DictConfig, latest: Mapping[str, Given]) -> Config:
         OmegaConf.update(tree, entry.key, _absolute(entry.key, OmegaConf.select(tree, entry.key), entry.base))
     origins = {key: latest[key].origin if key in latest else "default" for key in catalogue()}
     return replace(cast(Config, OmegaConf.to_object(tree)), origins=origins)
+
+
+def _settle(config: Config) -> Config:
+    """What follows from other keys where nobody set it: padded rows share no prompts."""
+    if config.use_remove_padding or config.recipe == "sft":
+        return config
+    origins = config.origins | {"data.share_prompts": "follows from use_remove_padding=false"}
+    return replace(config, data=replace(config.data, share_prompts=False), origins=origins)
 
 
 def _absolute(key: str, value: Any, base: Path) -> Any:

@@ -1,11 +1,13 @@
 """What a config may not say: values out of range, keys without effect, keys that contradict each other.
 
 A rule is one line of a table or one small function from the config to sentences; `check` asks them all, so that a
-person sees every problem at once. What depends on the machine or the data (does sp divide the ranks, do the batches
-divide) is asked where that is known: `parallel/mesh.py` and `training/plan.py`.
+person sees every problem at once. What depends on the recipe is in `recipe_rules.py`. What depends on the machine or
+the data (does sp divide the ranks, do the batches divide) is asked where that is known: `parallel/mesh.py` and
+`training/plan.py`.
 """
 
 import importlib.util
+import math
 import operator
 import os
 from collections.abc import Callable, Iterator
@@ -46,6 +48,10 @@ RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "trainer.max_ckpt_to_keep": ("at least 1", lambda v: v is None or v >= 1),
     "trainer.early_stopping_patience": ("at least 1", lambda v: v is None or v >= 1),
     "trainer.max_nonfinite_steps": ("at least 1", lambda v: v >= 1),
+    "bradley_terry.margin_scale": ("above 0, and finite", lambda v: 0 < v < math.inf),
+    "bradley_terry.label_smoothing": ("from 0 up to, not including, 0.5", lambda v: 0 <= v < 0.5),
+    "bradley_terry.center_coefficient": ("0 or more, and finite", lambda v: 0 <= v < math.inf),
+    "pointwise.huber_delta": ("above 0, and finite", lambda v: 0 < v < math.inf),
     "ulysses_sequence_parallel_size": ("at least 1", lambda v: v >= 1),
 }
 
@@ -61,9 +67,9 @@ def value_of(config: Config, key: str) -> Any:
     return operator.attrgetter(key)(config)
 
 
-def _changed(config: Config, *keys: str) -> Iterator[str]:
-    """Of these keys, the ones that say something else than the default."""
-    return (key for key in keys if value_of(config, key) != catalogue()[key].default)
+def changed(config: Config, *keys: str) -> Iterator[str]:
+    """Of these keys, the ones that say something else than the recipe's default."""
+    return (key for key in keys if value_of(config, key) != catalogue()[key].default_in(config.recipe))
 
 
 def _ranges(config: Config) -> Iterator[tuple[str, str]]:
@@ -82,7 +88,7 @@ def _lora(config: Config) -> Iterator[tuple[str, str]]:
     if config.model.lora_rank > 0:
         yield "model.lora_rank", f"is {config.model.lora_rank}, but LoRA is not built yet; set 0 to train all weights"
         return
-    for key in _changed(config, "model.lora_alpha", "model.target_modules"):
+    for key in changed(config, "model.lora_alpha", "model.target_modules"):
         yield key, "has no effect, because model.lora_rank is 0; remove it"
 
 
@@ -98,12 +104,12 @@ def _liger(config: Config) -> Iterator[tuple[str, str]]:
 def _offload(config: Config) -> Iterator[tuple[str, str]]:
     if config.trainer.device == "cpu":
         names = ("cpu_offload", "param_offload", "optimizer_offload")
-        for key in _changed(config, *(f"model.fsdp_config.{name}" for name in names)):
+        for key in changed(config, *(f"model.fsdp_config.{name}" for name in names)):
             yield key, "has no effect with trainer.device=cpu, where all is in host memory already; remove it"
 
 
 def _multiturn(config: Config) -> Iterator[tuple[str, str]]:
-    if not config.data.multiturn.enable:
+    if config.recipe == "sft" and not config.data.multiturn.enable:
         fix = "leave it true, and let scripts/prepare_sft_data.py turn a prompt and its response into two messages"
         yield "data.multiturn.enable", f"is false, but every row is read as a conversation; {fix}"
 
@@ -112,7 +118,7 @@ def _schedule(config: Config) -> Iterator[tuple[str, str]]:
     kind = config.optim.lr_scheduler
     ineffective = [] if kind == "wsd" else ["optim.stable_ratio"]
     ineffective += ["optim.min_lr_ratio"] if kind == "constant" else []
-    for key in _changed(config, *ineffective):
+    for key in changed(config, *ineffective):
         yield key, f"has no effect on the {kind} schedule; remove it, or set another optim.lr_scheduler"
 
 
@@ -126,7 +132,7 @@ def _resume(config: Config) -> Iterator[tuple[str, str]]:
 
 def _validation(config: Config) -> Iterator[tuple[str, str]]:
     if not config.data.val_files:
-        for key in _changed(config, "trainer.early_stopping_patience", "data.val_max_samples"):
+        for key in changed(config, "trainer.early_stopping_patience", "data.val_max_samples"):
             yield key, "has no effect without validation data; set data.val_files, or remove it"
 
 

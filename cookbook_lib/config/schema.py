@@ -1,10 +1,16 @@
 """Every key a recipe can set, its type, its default, and under it the line that explains it.
 
-    trainer.yaml            Config                              read by
-    model: ...          ->  config.model      ModelConfig       models/, parallel/fsdp
-    data: ...           ->  config.data       DataConfig        data/
-    optim: ...          ->  config.optim      OptimConfig       training/optim
-    trainer: ...        ->  config.trainer    TrainerConfig     training/, tracking/
+    trainer.yaml            Config                                       read by
+    recipe: sft         ->  config.recipe         which keys have an effect, and which notebook the launcher runs
+    model: ...          ->  config.model          ModelConfig           models/, parallel/fsdp
+    data: ...           ->  config.data           DataConfig            data/
+    optim: ...          ->  config.optim          OptimConfig           training/optim
+    trainer: ...        ->  config.trainer        TrainerConfig         training/, tracking/
+    bradley_terry: ...  ->  config.bradley_terry  BradleyTerryConfig    training/objectives
+    pointwise: ...      ->  config.pointwise      PointwiseConfig       training/objectives
+
+One schema serves all recipes. A field that only some of them read says so (`only`), and so does one whose default
+differs between them (`but`); setting a key that the recipe does not read is an error.
 
 The names are those of verl's SFT trainer, so that its users' scripts run here. The dataclasses are frozen: arithmetic
 on these values (accumulation steps, warmup steps) lives in `training/plan.py` and never flows back.
@@ -16,7 +22,18 @@ OmegaConf reads the annotations at run time, so this module has no `from __futur
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+Recipe = Literal["sft", "bradley_terry", "pointwise"]
 Tracker = Literal["console", "jsonl", "swanlab", "tensorboard", "wandb"]
+
+
+def only(*recipes: Recipe) -> dict[str, Any]:
+    """Metadata of a field, or of a whole section, that only these recipes read."""
+    return {"recipes": recipes}
+
+
+def but(**defaults: Any) -> dict[str, Any]:
+    """Metadata of a field whose default is another one in these recipes."""
+    return {"defaults": defaults}
 
 
 @dataclass(frozen=True)
@@ -78,29 +95,46 @@ class DataConfig:
     """What it is trained on, and how much of it at once."""
 
     train_files: str | list[str] = "./data/train.parquet"
-    """Parquet, json or jsonl (.gz too), a folder of them, or a list: what scripts/prepare_sft_data.py writes."""
+    """Parquet, json or jsonl (.gz too), a folder of them, or a list: what scripts/prepare_sft_data.py writes, for
+    reward models scripts/prepare_reward_data.py."""
     val_files: str | list[str] | None = "./data/test.parquet"
     """The same, for validation; null = no validation."""
     train_batch_size: int = 96
-    """Conversations per optimizer step, over all ranks. The seed alone decides which ones, never the layout."""
+    """Conversations (sft), pairs (bradley_terry) or responses (pointwise) per optimizer step, over all ranks. The seed
+    alone decides which ones, never the layout."""
     micro_batch_size: int = 12
     """With max_length, the token budget of one forward of one data-parallel group: micro_batch_size x max_length
     tokens, packed. Lower it when memory runs out; the result stays the same."""
     max_length: int = 8192
-    """Longest conversation, tokens."""
-    truncation: Literal["right", "left", "error", "turns"] = "right"
-    """What happens to a longer one: cut its end, cut its beginning, refuse it, or drop its oldest turns whole."""
-    train_on: Literal["assistant", "last_assistant", "all"] = "assistant"
+    """Longest conversation, tokens; for reward models, a prompt with one of its answers."""
+    truncation: Literal["right", "left", "error", "turns", "drop"] = field(
+        default="right", metadata=but(bradley_terry="turns", pointwise="turns")
+    )
+    """What happens to a longer one: right cuts its end, left its beginning, turns drops its oldest turns whole, drop
+    leaves the row out and counts it, error stops the run. A reward model never sees a cut answer: it takes turns, drop
+    or error. sft takes all but drop."""
+    train_on: Literal["assistant", "last_assistant", "all"] = field(default="assistant", metadata=only("sft"))
     """Whose tokens are learned: every assistant turn, the last one, or everything."""
-    multiturn: MultiturnConfig = field(default_factory=MultiturnConfig)
+    multiturn: MultiturnConfig = field(default_factory=MultiturnConfig, metadata=only("sft"))
+    prompt_key: str = field(default="prompt", metadata=only("bradley_terry", "pointwise"))
+    """Column with what is answered: text, or a list of {role, content}."""
+    chosen_key: str = field(default="chosen", metadata=only("bradley_terry"))
+    """Column with the better answer: text, or a list of {role, content}."""
+    rejected_key: str = field(default="rejected", metadata=only("bradley_terry"))
+    """Column with the worse answer: text, or a list of {role, content}."""
+    response_key: str = field(default="response", metadata=only("pointwise"))
+    """Column with the answer that is scored: text, or a list of {role, content}."""
+    share_prompts: bool = field(default=True, metadata=only("bradley_terry", "pointwise"))
+    """Compute the beginning that answers to one prompt have in common once; scores and gradients stay the same. Off
+    where use_remove_padding is false: padded rows share nothing."""
     chat_template: str | None = None
     """A .jinja file, or chatml, qwen3, llama3, mistral, gemma, deepseek; null = the tokenizer's own."""
     shuffle: bool = True
     """Draw each epoch's order from trainer.seed; false = the order of the files."""
     train_max_samples: int = -1
-    """Use only this many training conversations; -1 = all."""
+    """Use only this many rows for training; -1 = all."""
     val_max_samples: int = -1
-    """Use only this many validation conversations; -1 = all."""
+    """Use only this many rows for validation; -1 = all."""
     num_workers: int = 0
     """Processes that tokenize; 0 = one per core."""
     cache_dir: str | None = None
@@ -140,11 +174,11 @@ class TrainerConfig:
 
     default_local_dir: str = "./checkpoints"
     """The run's folder: config.yaml, metrics.jsonl, run.ipynb, step_*, latest, best and the final model."""
-    final_name: str = "sft-final"
+    final_name: str = field(default="sft-final", metadata=but(bradley_terry="bt-final", pointwise="pointwise-final"))
     """Name in that folder of the final model, a plain Hugging Face folder."""
     project_name: str = "reward-model-cookbook"
     """Project under which swanlab, wandb and tensorboard file the run."""
-    experiment_name: str = "sft"
+    experiment_name: str = field(default="sft", metadata=but(bradley_terry="bt", pointwise="pointwise"))
     """Name of the run there."""
     logger: list[Tracker] = field(default_factory=lambda: ["console"])
     """Where metrics go besides metrics.jsonl: console, jsonl, swanlab, tensorboard, wandb."""
@@ -158,6 +192,9 @@ class TrainerConfig:
     """Optimizer steps between checkpoints; -1 = only the final one. A validation better than all before it is saved as well."""
     test_freq: int = 500
     """Optimizer steps between validations; -1 = only at the end."""
+    best_metric: Literal["val/loss", "val/accuracy"] = "val/loss"
+    """What makes a validation better than another: a lower loss, or (bradley_terry only) a higher accuracy, the share of
+    pairs whose better answer has the higher score. It decides `best` and early stopping."""
     val_at_start: bool = True
     """Validate before the first step: what the training is measured against."""
     seed: int = 1
@@ -174,7 +211,7 @@ class TrainerConfig:
     export_dtype: Literal["fp32", "bf16"] = "fp32"
     """Type of the weights in the final model's files."""
     early_stopping_patience: int | None = None
-    """Stop after this many validations in a row without a better val/loss, and publish the best model; null = never."""
+    """Stop after this many validations in a row without a better best_metric, and publish the best model; null = never."""
     max_nonfinite_steps: int = 3
     """Stop after this many steps in a row with a NaN or infinite loss or gradient; each is skipped and counted."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -184,15 +221,53 @@ class TrainerConfig:
 
 
 @dataclass(frozen=True)
+class BradleyTerryConfig:
+    """The loss of a pair: -log sigmoid(score of chosen - score of rejected), and what may be added to it."""
+
+    use_margin: bool = False
+    """Ask for a distance: the pair's margin times margin_scale is subtracted from the difference of its scores. A pair
+    without a margin has 0."""
+    margin_scale: float = 1.0
+    """Score that one step of a pair's margin is worth; needs use_margin."""
+    label_smoothing: float = 0.0
+    """Probability that the label of a pair is wrong, from 0 up to 0.5: what keeps its scores from running apart."""
+    center_coefficient: float = 0.0
+    """Weight of (score of chosen + score of rejected)^2: the loss of a pair sees differences alone, this keeps their
+    middle at 0."""
+
+
+@dataclass(frozen=True)
+class PointwiseConfig:
+    """The loss of a scored answer, and the scale of its scores."""
+
+    loss: Literal["mse", "huber", "ordinal", "classification"] = "mse"
+    """mse and huber: regression on the score; ordinal: one threshold between every two neighbouring whole scores;
+    classification: one class per whole score, whose order does not count."""
+    attributes: list[str] = field(default_factory=lambda: ["score"])
+    """Columns with the scores, one or several; one head gives them all, in this order."""
+    lowest: int = 0
+    """Lowest score of the scale; a row with a lower one is refused."""
+    highest: int = 4
+    """Highest score of the scale; a row with a higher one is refused."""
+    huber_delta: float = 1.0
+    """huber only: the error, in steps of the scale, up to which the loss is a square and beyond which it is a line."""
+
+
+@dataclass(frozen=True)
 class Config:
     """A whole recipe, frozen. `origins` is not a key: it says where each value came from."""
 
+    recipe: Recipe = "sft"
+    """What is trained: sft, a model that answers; bradley_terry, a score from pairs of answers; pointwise, scores on a
+    scale. It stands in the trainer.yaml alone, and says which of these keys have an effect."""
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    bradley_terry: BradleyTerryConfig = field(default_factory=BradleyTerryConfig, metadata=only("bradley_terry"))
+    pointwise: PointwiseConfig = field(default_factory=PointwiseConfig, metadata=only("pointwise"))
     ulysses_sequence_parallel_size: int = 1
     """Ranks that share one sequence (Ulysses). It divides the ranks and the attention heads; 1 = each has its own."""
     use_remove_padding: bool = True
-    """Pack conversations without padding; false pads each micro-batch to its longest, for comparison."""
+    """Pack rows without padding; false pads each micro-batch to its longest row, for comparison."""
     origins: dict[str, str] = field(default_factory=dict, metadata={"key": False})

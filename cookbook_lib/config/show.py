@@ -7,24 +7,27 @@ from typing import Any
 
 import yaml
 
-from cookbook_lib.config.keys import ALIASES, catalogue, describe
+from cookbook_lib.config.keys import ALIASES, ALL_RECIPES, Key, catalogue, describe
 from cookbook_lib.config.layers import LAUNCHER
 from cookbook_lib.config.rules import value_of
 from cookbook_lib.config.schema import Config
 
 
 def config_table(config: Config) -> list[dict[str, Any]]:
-    """One row per key: key, value, and the layer it came from. `pd.DataFrame(config_table(config))` reads well."""
+    """One row per key that the recipe reads: key, value, and the layer it came from.
+
+    `pd.DataFrame(config_table(config))` reads well.
+    """
     return [
         {"key": key, "value": value_of(config, key), "came from": config.origins.get(key, "default")}
-        for key in catalogue()
+        for key in _read(config)
     ]
 
 
 def config_dict(config: Config) -> dict[str, Any]:
-    """The keys as nested dictionaries of plain values, the form of a trainer.yaml."""
+    """The keys that the recipe reads as nested dictionaries of plain values, the form of a trainer.yaml."""
     tree: dict[str, Any] = {}
-    for key in catalogue():
+    for key in _read(config):
         *parents, name = key.split(".")
         node = tree
         for parent in parents:
@@ -32,6 +35,10 @@ def config_dict(config: Config) -> dict[str, Any]:
         value = value_of(config, key)
         node[name] = list(value) if isinstance(value, tuple) else value
     return tree
+
+
+def _read(config: Config) -> Iterator[str]:
+    return (key.name for key in catalogue().values() if config.recipe in key.recipes)
 
 
 def save_resolved(config: Config, path: str | Path) -> None:
@@ -54,17 +61,13 @@ def _page() -> Iterator[str]:
     yield "Later layers win: library defaults, the recipe's `trainer.yaml`, overlays (`cookbook/smoke.yaml`), the"
     yield "launcher's environment and the notebook's parameters, dotted overrides (`bash sft_rm.sh optim.lr=1e-5`)."
     yield "A relative path in a YAML file starts at the recipe's folder, one that you type at your current folder.\n"
-    yield "`config_table(config)` shows where each value of a run came from. An unknown key, a key without effect and"
-    yield "keys that contradict each other are errors, all of them in one message.\n"
-    section = None
-    for key in catalogue().values():
-        head, _, name = key.name.rpartition(".")
-        if head != section:
-            section = head
-            yield f"\n## {head or 'at the top level'}\n"
-            yield "| key | default | value | meaning |"
-            yield "| --- | --- | --- | --- |"
-        yield f"| `{name}` | `{_literal(key.default)}` | {describe(key.type).replace('|', ' or ')} | {key.doc} |"
+    yield "`config_table(config)` shows where each value of a run came from. An unknown key, a key without effect (one"
+    yield "that only another recipe reads, too) and keys that contradict each other are errors, all in one message.\n"
+    for section, keys in _by_section().items():
+        yield f"\n## {section or 'at the top level'}\n"
+        yield "| key | default | value | meaning |"
+        yield "| --- | --- | --- | --- |"
+        yield from map(_row, keys)
     yield "\n## Launcher environment and notebook parameters\n"
     yield "| environment | notebook parameter | key |"
     yield "| --- | --- | --- |"
@@ -74,6 +77,23 @@ def _page() -> Iterator[str]:
     yield "| --- | --- |"
     yield from (f"| `{alias}` | `{key}` |" for alias, key in ALIASES.items())
     yield ""
+
+
+def _by_section() -> dict[str, list[Key]]:
+    found: dict[str, list[Key]] = {}
+    for key in catalogue().values():
+        found.setdefault(key.name.rpartition(".")[0], []).append(key)
+    return found
+
+
+def _row(key: Key) -> str:
+    """One key as a line of its section's table."""
+    default = "; ".join(
+        [f"`{_literal(key.default)}`", *(f"{name}: `{_literal(v)}`" for name, v in key.defaults.items())]
+    )
+    only = "" if key.recipes == ALL_RECIPES else f"*{', '.join(key.recipes)} only.* "
+    values = describe(key.type).replace("|", " or ")
+    return f"| `{key.name.rpartition('.')[2]}` | {default} | {values} | {only}{key.doc} |"
 
 
 def _literal(value: Any) -> str:

@@ -4,7 +4,7 @@ import ast
 import subprocess
 import sys
 
-from cookbook_lib.config.keys import ALIASES, catalogue, describe, sections
+from cookbook_lib.config.keys import ALIASES, ALL_RECIPES, catalogue, describe, sections
 from cookbook_lib.config.layers import LAUNCHER
 from cookbook_lib.config.rules import RANGES
 from cookbook_lib.config.show import reference_page
@@ -21,6 +21,15 @@ def test_every_name_that_points_at_a_key_finds_one():
     assert {"model", "model.fsdp_config", "data.multiturn"} < sections()
 
 
+def test_keys_of_one_recipe_and_defaults_that_differ():
+    keys = catalogue()
+    assert keys["data.chosen_key"].recipes == ("bradley_terry",)
+    assert keys["pointwise.loss"].recipes == ("pointwise",)  # its section's
+    assert keys["data.multiturn.messages_key"].recipes == ("sft",)
+    assert keys["optim.lr"].recipes == ALL_RECIPES
+    assert [keys["data.truncation"].default_in(recipe) for recipe in ALL_RECIPES] == ["right", "turns", "turns"]
+
+
 def test_types_in_words():
     assert describe(int | None) == "a whole number or null"
     assert describe(str | list[str]) == "text or a list of text"
@@ -33,7 +42,9 @@ def test_the_reference_page_is_the_one_committed(home):
 
 def test_every_number_has_a_range():
     numbers = {key.name for key in catalogue().values() if key.type in (int, float, int | None, float | None)}
-    assert numbers - set(RANGES) == {"model.lora_alpha"}  # ineffective until LoRA is built
+    ineffective = {"model.lora_alpha"}  # until LoRA is built
+    any_number = {"pointwise.lowest", "pointwise.highest"}  # their order is what matters: test_recipe_rules.py
+    assert numbers - set(RANGES) == ineffective | any_number
 
 
 def test_loading_a_config_needs_no_torch():
@@ -51,6 +62,17 @@ ONE_VALUE = {
     "data.multiturn.enable",
     "trainer.default_hdfs_dir",
 }
+# Keys of the reward models, until what reads them is written. The list only gets shorter.
+AWAITED = {
+    "recipe",
+    "data.prompt_key",
+    "data.chosen_key",
+    "data.rejected_key",
+    "data.response_key",
+    "data.share_prompts",
+    "trainer.best_metric",
+    *(name for name in catalogue() if name.startswith(("bradley_terry.", "pointwise."))),
+}
 
 
 def test_every_key_is_read_by_somebody(home):
@@ -62,4 +84,5 @@ def test_every_key_is_read_by_somebody(home):
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute)
     }
-    assert [name for name in catalogue() if name not in ONE_VALUE and name.rsplit(".", 1)[-1] not in read] == []
+    unread = {name for name in catalogue() if name.rsplit(".", 1)[-1] not in read}
+    assert sorted(unread - ONE_VALUE - AWAITED) == []

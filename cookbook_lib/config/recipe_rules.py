@@ -1,0 +1,113 @@
+"""What one recipe refuses and another takes: keys it does not read, and values that mean nothing to it.
+
+    data.train_on=all          sft: fine            bradley_terry: "has no effect in recipe bradley_terry; remove it"
+    data.truncation=right      sft: fine            bradley_terry: an answer that is cut has another score
+
+Like `rules.py`: each rule is one small function from the config to sentences, and all are asked.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from cookbook_lib.config.keys import catalogue
+from cookbook_lib.config.rules import changed
+from cookbook_lib.config.schema import Config
+
+Broken = Iterator[tuple[str, str]]
+
+# What each recipe does with a conversation longer than data.max_length.
+TRUNCATIONS = {
+    "sft": ("right", "left", "error", "turns"),
+    "bradley_terry": ("turns", "drop", "error"),
+    "pointwise": ("turns", "drop", "error"),
+}
+
+# Keys that one would expect to have an effect, and why they have none: (recipe, key) -> the reason.
+REASONS = {
+    ("sft", "data.prompt_key"): "a prompt and its response are a conversation of two messages there",
+    ("sft", "data.response_key"): "a prompt and its response are a conversation of two messages there",
+}
+
+
+def check_recipe(config: Config) -> Broken:
+    """Every broken rule as (key, what is wrong with it)."""
+    for rule in (_unread, _truncation, _best_metric, _sharing, _columns, _margin, _scale):
+        yield from rule(config)
+
+
+def _is_set(config: Config, key: str) -> bool:
+    return config.origins.get(key, "default") != "default"
+
+
+def _reads(config: Config, key: str) -> bool:
+    return config.recipe in catalogue()[key].recipes
+
+
+def _unread(config: Config) -> Broken:
+    """A key that was set, be it to its default, and that nothing in this recipe looks at."""
+    for key in catalogue().values():
+        if _is_set(config, key.name) and config.recipe not in key.recipes:
+            reason = REASONS.get((config.recipe, key.name))
+            other = "" if _is_set(config, "recipe") else f", or write recipe: {key.recipes[0]} into the trainer.yaml"
+            yield (
+                key.name,
+                f"has no effect in recipe {config.recipe}{f' ({reason})' if reason else ''}; remove it{other}",
+            )
+
+
+def _truncation(config: Config) -> Broken:
+    if (value := config.data.truncation) not in (allowed := TRUNCATIONS[config.recipe]):
+        reason = "" if config.recipe == "sft" else ", which never cuts an answer"
+        yield (
+            "data.truncation",
+            f"is {value}, but must be one of {', '.join(allowed)} in recipe {config.recipe}{reason}",
+        )
+
+
+def _best_metric(config: Config) -> Broken:
+    metric = config.trainer.best_metric
+    if metric == "val/accuracy" and config.recipe != "bradley_terry":
+        yield "trainer.best_metric", "is val/accuracy, but only bradley_terry has an accuracy; set val/loss"
+    elif not config.data.val_files and any(changed(config, "trainer.best_metric")):
+        fix = "set data.val_files, or trainer.best_metric=val/loss"
+        yield "trainer.best_metric", f"is {metric}, but there is no validation data to measure it on; {fix}"
+
+
+def _sharing(config: Config) -> Broken:
+    key = "data.share_prompts"
+    if _reads(config, key) and _is_set(config, key) and config.data.share_prompts and not config.use_remove_padding:
+        yield key, "is true, but use_remove_padding is false, and padded rows share nothing; change one of the two"
+
+
+def _columns(config: Config) -> Broken:
+    """Columns of a row that must differ: what is answered, each answer, each score."""
+    data = config.data
+    texts = {"data.prompt_key": data.prompt_key, "data.chosen_key": data.chosen_key}
+    texts |= {"data.rejected_key": data.rejected_key, "data.response_key": data.response_key}
+    names = {key: [name] for key, name in texts.items() if _reads(config, key)}
+    if config.recipe == "pointwise":
+        names["pointwise.attributes"] = config.pointwise.attributes
+    seen: Counter[str] = Counter()
+    for key, columns in names.items():
+        seen.update(columns)
+        if not columns or not all(columns):
+            yield key, f"is {texts.get(key, columns)!r}, but must name a column"
+        elif twice := [name for name in columns if seen[name] > 1]:
+            yield key, f"names the column {twice[0]!r}, which is named already; each is read as one thing"
+
+
+def _margin(config: Config) -> Broken:
+    if not config.bradley_terry.use_margin:
+        for key in changed(config, "bradley_terry.margin_scale") if config.recipe == "bradley_terry" else ():
+            yield key, "has no effect while bradley_terry.use_margin is false; set it true, or remove margin_scale"
+
+
+def _scale(config: Config) -> Broken:
+    p = config.pointwise
+    if config.recipe != "pointwise":
+        return
+    if p.lowest >= p.highest:
+        yield "pointwise.highest", f"is {p.highest}, but must be above pointwise.lowest, which is {p.lowest}"
+    if p.loss != "huber":
+        for key in changed(config, "pointwise.huber_delta"):
+            yield key, f"has no effect on the {p.loss} loss; remove it, or set pointwise.loss=huber"
