@@ -40,12 +40,24 @@ class RewardOptions:
     """of every source: whether pairs of which neither is better are left out, or kept and marked"""
     min_gap: float = 0.0
     """of every source: pairs whose margin is known and below this are left out"""
+    language: str | None = None
+    """oasst: only trees in this language, en say"""
+    prompt_field: str = "prompt"
+    """label_studio: the data field that holds the prompt, a text or messages"""
+    answer_fields: tuple[str, ...] = ("answer1", "answer2")
+    """label_studio: the data fields of the answers, left first; or one field that holds a list of them"""
+    control: str | None = None
+    """label_studio: the name of the labelling tag that says which answer is better; None finds it"""
+    min_agreement: float = 0.0
+    """label_studio: pairs whose verdict has a smaller share of the annotators are left out"""
 
     def __post_init__(self) -> None:
         if self.ties not in ("drop", "keep"):
             raise CookbookError(f"ties is {self.ties!r}, but they are left out or kept; write drop or keep")
         if not 0 <= self.min_gap < float("inf"):
             raise CookbookError(f"min gap is {self.min_gap}, but a margin is 0 or more; write 0 to keep every margin")
+        if not 0 <= self.min_agreement <= 1:
+            raise CookbookError(f"min agreement is {self.min_agreement}, but it is a share; write 0.67 for two thirds")
 
     def score_of(self, scores: Mapping[str, float], otherwise: str) -> float:
         """The score that is learned: `aspect` over these scores, or the one named `otherwise` when nothing was asked.
