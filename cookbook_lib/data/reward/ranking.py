@@ -8,13 +8,13 @@ their prompt, hence its group and the side of the split.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 
 from cookbook_lib.data.messages import Message
 from cookbook_lib.data.origin import RowError
 from cookbook_lib.data.records import opening_group
-from cookbook_lib.data.reward.records import PreferencePair
+from cookbook_lib.data.reward.records import PreferencePair, ScoredResponse
 from cookbook_lib.data.reward.registry import Made
 
 Merits = Iterable[tuple[str, float]]  # answers, each with a number that is higher the better it is
@@ -37,5 +37,13 @@ def made_pair(
     """The pair, or the RowError that says why it is none: other pairs of its row may be sound."""
     try:
         return PreferencePair(prompt, chosen, rejected, margin, tie, group=opening_group(prompt), source=source)
+    except RowError as error:
+        return error
+
+
+def made_scored(prompt: tuple[Message, ...], response: str, scores: Mapping[str, float], *, source: str) -> Made:
+    """The scored response, or the RowError that says why it is none."""
+    try:
+        return ScoredResponse(prompt, response, scores, group=opening_group(prompt), source=source)
     except RowError as error:
         return error
