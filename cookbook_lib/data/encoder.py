@@ -175,8 +175,9 @@ def _measured(messages: tuple[dict, ...], weights: tuple[float, ...], encoded: E
 
 def _too_long(measured: Measured, max_length: int, truncation: Truncation) -> RowRefused:
     found = f"the conversation has {measured.total:,} tokens, max_length is {max_length:,}"
-    if truncation == "error":
-        return RowRefused("too_long", f"{found} and truncation is error", "raise data.max_length, or allow truncation")
+    if truncation in ("error", "drop"):
+        fix = "raise data.max_length, or allow truncation"
+        return RowRefused("too_long", f"{found} and truncation is {truncation}", fix)
     if truncation == "right":
         first = next(end for end, weight in zip(measured.ends, measured.weights, strict=True) if weight)
         return RowRefused(

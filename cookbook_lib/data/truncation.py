@@ -6,6 +6,7 @@
     left     text from the front: whole old turns, then      system, headers, answers,     the last question's end
              the beginning of the oldest question left       the ends of questions         and answer do not fit
     turns    whole old turns                                 system, turns                 the last turn does not fit
+    drop     the row                                         anything                      always
     error    nothing                                         anything                      always, and the run stops
 
 A turn is a question and everything up to the next one. A shorter conversation goes through the template again, so a row
@@ -18,7 +19,7 @@ from typing import Literal, get_args
 
 from cookbook_lib.config import CookbookError
 
-Truncation = Literal["right", "left", "turns", "error"]
+Truncation = Literal["right", "left", "turns", "error", "drop"]
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ def cuts(measured: Measured, max_length: int, policy: Truncation) -> Iterator[Cu
     """Ways to shorten, the one that keeps most first, by estimated lengths: another rendering may differ a little."""
     if policy not in get_args(Truncation):
         raise CookbookError(f"data.truncation is {policy!r}; it must be one of {', '.join(get_args(Truncation))}.")
-    ways = {"right": _right, "left": _left, "turns": _turns, "error": lambda *_: iter(())}
-    return ways[policy](measured, max_length)
+    ways = {"right": _right, "left": _left, "turns": _turns}
+    return ways[policy](measured, max_length) if policy in ways else iter(())
 
 
 def _right(measured: Measured, max_length: int) -> Iterator[Cut]:

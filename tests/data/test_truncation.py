@@ -8,6 +8,7 @@ from cookbook_lib.config import CookbookError
 from cookbook_lib.data.masking import encode
 from cookbook_lib.data.records import Conversation
 from cookbook_lib.data.refusals import RowRefused
+from cookbook_lib.data.tokenized import tokenize
 from cookbook_lib.data.truncation import Measured, cuts
 
 SYSTEM = {"role": "system", "content": "be kind"}
@@ -37,7 +38,7 @@ def chatml(make_tokenizer):
     return make_tokenizer("chatml")
 
 
-@pytest.mark.parametrize("policy", ["right", "left", "turns", "error"])
+@pytest.mark.parametrize("policy", ["right", "left", "turns", "error", "drop"])
 def test_what_fits_is_left_alone(policy, chatml):
     whole = tokens(THREE, chatml)
     exactly = tokens(THREE, chatml, max_length=len(whole.input_ids), truncation=policy)
@@ -131,8 +132,17 @@ def test_error_refuses_and_says_the_lengths(chatml):
         tokens(THREE, chatml, max_length=20, truncation="error")
 
 
+def test_drop_refuses_the_row_and_the_run_goes_on(chatml, tmp_path):
+    with pytest.raises(RowRefused, match=r"max_length is 20 and truncation is drop"):
+        tokens(THREE, chatml, max_length=20, truncation="drop")
+    room = len(tokens(THREE, chatml).input_ids) - 1
+    rows = [Conversation(THREE), Conversation(THREE[:3])]
+    kept = tokenize(rows, chatml, max_length=room, truncation="drop", cache_dir=tmp_path)
+    assert (len(kept), kept.dropped) == (1, {"too_long": 1})
+
+
 def test_an_unknown_policy_is_refused():
-    with pytest.raises(CookbookError, match="must be one of right, left, turns, error"):
+    with pytest.raises(CookbookError, match="must be one of right, left, turns, error, drop"):
         cuts(Measured(9, ("user",), (1.0,), (0,), (9,)), 5, "middle")
 
 
