@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # What every launcher does: look at the machine, check the values, say what will run, run the recipe's notebook.
 #
-#   source ../common.sh && launch sft 20_sft "$@"
+#   source ../common.sh && launch sft 20_sft prepare_sft_data.py sharegpt "$@"
 #
+# that is: the recipe's folder, its notebook, the script of scripts/ that writes its data, and a published source of such.
 # The notebook runs headless (`cookbook run`), and this shell becomes it (exec): a scheduler's SIGTERM reaches it at once,
 # it saves a checkpoint and the executed notebook, and its exit status is the launcher's.
 
@@ -31,10 +32,11 @@ fail() {
   exit 2
 }
 
-# launch RECIPE NOTEBOOK [argument ...]
+# launch RECIPE NOTEBOOK PREPARE SOURCE [argument ...]
 launch() {
-  local recipe=$1 notebook=$2
-  shift 2
+  local recipe=$1 notebook=$2 published=$4 prepare
+  read -ra prepare <<<"$3" # the script and its options
+  shift 4
   local overlays=() overrides=() dry_run=""
   read_arguments "$@"
   find_python
@@ -115,16 +117,24 @@ share_secret() {
   COOKBOOK_AUTHKEY=$(<"$file")
 }
 
-# On a machine without a GPU and without a word about the model, the run is a rehearsal.
+# On a machine without a GPU and without a word about the model, the run is a rehearsal; and so is one that starts from
+# the outcome of another.
 choose_smoke() {
   smoke=""
-  [ "$gpus" = 0 ] && [ -z "${MODEL_PATH:-}" ] && [ ${#overlays[@]} = 0 ] || return 0
+  [ "$gpus" = 0 ] && [ ${#overlays[@]} = 0 ] || return 0
+  [ -z "${MODEL_PATH:-}" ] || is_rehearsed "$MODEL_PATH" || return 0
   local override
   for override in ${overrides[@]+"${overrides[@]}"}; do
     [[ $override != model.partial_pretrain=* ]] || return 0
   done
   overlays=(smoke)
-  smoke=yes
+  smoke="no MODEL_PATH: a rehearsal with the embedded tiny model"
+  [ -z "${MODEL_PATH:-}" ] || smoke="MODEL_PATH is a rehearsal's outcome: the rehearsal goes on"
+}
+
+# A checkpoint says what it was trained from.
+is_rehearsed() {
+  grep -Eqs '"base": ".*/tiny-[0-9a-f]+"' "$1/cookbook.json"
 }
 
 # Problems of the values are told now, in one message, and not by N ranks later.
@@ -142,7 +152,7 @@ check_files() {
   local file
   for file in "$train_files" "$val_files"; do
     if [[ $file == "["* || $file == None || -e $file ]] || needs_embedded_data; then continue; fi
-    fail "$file does not exist; prepare data (python scripts/prepare_sft_data.py --source sharegpt --output ${file%/*}), or name it: TRAIN_FILE=... VAL_FILE=... (null = no validation)"
+    fail "$file does not exist; prepare data (python scripts/${prepare[*]} --source $published --output ${file%/*}), or name it: TRAIN_FILE=... VAL_FILE=... (null = no validation)"
   done
 }
 
@@ -151,7 +161,7 @@ banner() {
   [ "$gpus" != 0 ] || kind=CPU
   echo "=== $recipe ==="
   echo "recipe    cookbook/$recipe/trainer.yaml ${overlays[*]+with ${overlays[*]}} ${overrides[*]-}"
-  [ -z "$smoke" ] || echo "          no GPU here and no MODEL_PATH: a rehearsal with the embedded tiny model (cookbook/smoke.yaml)"
+  [ -z "$smoke" ] || echo "          no GPU here and $smoke (cookbook/smoke.yaml)"
   echo "model     $model"
   echo "data      $train_files, validation ${val_files/#None/none}"
   needs_embedded_data && echo "          not there yet: the embedded data is prepared first"
@@ -171,7 +181,7 @@ needs_embedded_data() {
 }
 
 prepare_embedded_data() {
-  ! needs_embedded_data || python "$COOKBOOK_HOME/scripts/prepare_sft_data.py" --source embedded --output "${train_files%/*}"
+  ! needs_embedded_data || python "$COOKBOOK_HOME/scripts/${prepare[0]}" "${prepare[@]:1}" --source embedded --output "${train_files%/*}"
 }
 
 run_notebook() {

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from cookbook_lib.config.places import HOME
+from cookbook_lib.training.embedded import tiny_folder
 
 RUNNER = """#!{python}
 import json, os, signal, sys, time
@@ -26,6 +27,16 @@ sys.exit(int(os.environ.get("STUB_EXIT", 0)))
 """
 
 
+# recipe -> launcher, notebook, how its data is prepared
+LAUNCHERS = {
+    "sft": ("sft/sft_rm.sh", "20_sft", "prepare_sft_data.py"),
+    "bradley_terry": ("bradley_terry/run_bt.sh", "30_bradley_terry", "prepare_reward_data.py --kind pairs"),
+    "pointwise": ("pointwise/run_pointwise.sh", "31_pointwise", "prepare_reward_data.py --kind scores"),
+}
+
+each_launcher = pytest.mark.parametrize("recipe", LAUNCHERS)
+
+
 class Bench:
     """A copy of the launchers without an environment of its own; `python` and `cookbook` come from PATH."""
 
@@ -37,10 +48,11 @@ class Bench:
         self.bin = folder / "bin"
         self.command("cookbook", RUNNER.format(python=sys.executable, record=self.record))
         self.command("python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-        data = self.home / "cookbook/sft/data"
-        data.mkdir()
-        for name in ("train.parquet", "test.parquet"):
-            (data / name).touch()
+        for recipe in LAUNCHERS:
+            data = self.home / "cookbook" / recipe / "data"
+            data.mkdir()
+            for name in ("train.parquet", "test.parquet"):
+                (data / name).touch()
 
     def command(self, name: str, text: str) -> None:
         self.bin.mkdir(exist_ok=True)
@@ -50,11 +62,13 @@ class Bench:
     def gpus(self, count: int) -> None:
         self.command("nvidia-smi", "#!/bin/sh\n" + "".join(f"echo 'GPU {n}: a stub'\n" for n in range(count)))
 
-    def start(self, *arguments: str, script: str = "sft_rm.sh", cwd: str = "cookbook/sft", **variables: str) -> subprocess.Popen:
+    def start(
+        self, *arguments: str, script: str = "sft/sft_rm.sh", cwd: str | None = None, **variables: str
+    ) -> subprocess.Popen:
         environ = {"PATH": f"{self.bin}:/usr/bin:/bin", "HOME": str(self.home / "people"), **variables}
-        command = ["bash", str(self.home / "cookbook/sft" / script), *arguments]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(command, cwd=self.home / cwd, env=environ, stdout=pipe, stderr=pipe, text=True)
+        path, pipe = self.home / "cookbook" / script, subprocess.PIPE
+        command, folder = ["bash", str(path), *arguments], path.parent if cwd is None else self.home / cwd
+        return subprocess.Popen(command, cwd=folder, env=environ, stdout=pipe, stderr=pipe, text=True)
 
     def run(self, *arguments: str, **variables: str) -> "Ran":
         process = self.start(*arguments, **variables)
@@ -90,19 +104,21 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
-def test_without_arguments_and_gpu_it_rehearses_and_says_so(bench):
-    ran = bench.run()
+@each_launcher
+def test_without_arguments_and_gpu_it_rehearses_and_says_so(bench, recipe):
+    script, notebook, _ = LAUNCHERS[recipe]
+    ran = bench.run(script=script)
     assert ran.code == 0, ran.err
     assert "no GPU here and no MODEL_PATH: a rehearsal with the embedded tiny model (cookbook/smoke.yaml)" in ran.out
     assert "1 node(s) x 1 CPU rank(s), this is node 0" in ran.out
-    assert ran.called["argv"][:2] == ["run", str(bench.home / "notebooks/20_sft.ipynb")]
-    assert ran.option("--output") == str(bench.home / "cookbook/sft/checkpoints/run.ipynb")
+    assert ran.called["argv"][:2] == ["run", str(bench.home / f"notebooks/{notebook}.ipynb")]
+    assert ran.option("--output") == str(bench.home / f"cookbook/{recipe}/checkpoints/run.ipynb")
     assert ran.option("-n") == "1"
-    assert ran.parameters == {"recipe": "sft", "overlays": ["smoke"], "overrides": []}
+    assert ran.parameters == {"recipe": recipe, "overlays": ["smoke"], "overrides": []}
 
 
 def test_the_later_name_is_the_same_launcher(bench):
-    assert bench.run(script="run_sft_rm.sh").parameters["recipe"] == "sft"
+    assert bench.run(script="sft/run_sft_rm.sh").parameters["recipe"] == "sft"
 
 
 @pytest.mark.parametrize(
@@ -111,6 +127,58 @@ def test_the_later_name_is_the_same_launcher(bench):
 )
 def test_a_word_about_the_model_ends_the_rehearsal(bench, arguments, variables):
     assert "rehearsal" not in bench.run(*arguments, **variables).out
+
+
+def sft_checkpoint(bench: Bench, base: str) -> None:
+    """What ../sft/checkpoints/sft-final is to a launcher."""
+    folder = bench.home / "cookbook/sft/checkpoints/sft-final"
+    folder.mkdir(parents=True)
+    (folder / "cookbook.json").write_text(json.dumps({"base": base, "recipe": "sft"}, indent=2))
+
+
+@pytest.mark.parametrize("recipe", ["bradley_terry", "pointwise"])
+def test_a_rehearsal_goes_on_from_a_rehearsals_outcome(bench, recipe):
+    """cd cookbook/bradley_terry && MODEL_PATH=../sft/checkpoints/sft-final bash run_bt.sh, on a machine without a GPU."""
+    sft_checkpoint(bench, str(tiny_folder()))
+    ran = bench.run(script=LAUNCHERS[recipe][0], MODEL_PATH="../sft/checkpoints/sft-final")
+    assert ran.code == 0, ran.err
+    assert "MODEL_PATH is a rehearsal's outcome: the rehearsal goes on (cookbook/smoke.yaml)" in ran.out
+    assert f"model     {bench.home}/cookbook/sft/checkpoints/sft-final" in ran.out
+    expected = {"recipe": recipe, "overlays": ["smoke"], "overrides": [], "model_path": "../sft/checkpoints/sft-final"}
+    assert ran.parameters == expected
+
+
+def test_from_a_real_checkpoint_it_is_no_rehearsal(bench):
+    sft_checkpoint(bench, "/models/Qwen2.5-7B-Instruct")
+    ran = bench.run(script="bradley_terry/run_bt.sh", MODEL_PATH="../sft/checkpoints/sft-final")
+    assert ran.code == 0, ran.err
+    assert "rehearsal" not in ran.out
+    assert ran.parameters["overlays"] == []
+
+
+def test_on_gpus_a_rehearsals_outcome_is_a_model_like_any_other(bench):
+    sft_checkpoint(bench, str(tiny_folder()))
+    bench.gpus(2)
+    assert (
+        bench.run(script="bradley_terry/run_bt.sh", MODEL_PATH="../sft/checkpoints/sft-final").parameters["overlays"]
+        == []
+    )
+
+
+def test_a_key_of_another_recipe_is_refused(bench):
+    ran = bench.run("data.train_on=all", script="bradley_terry/run_bt.sh")
+    assert ran.code == 2
+    assert ran.err == "error: override: data.train_on has no effect in recipe bradley_terry; remove it\n"
+
+
+@each_launcher
+def test_missing_data_is_prepared_by_the_recipes_own_script(bench, recipe):
+    script, _, prepare = LAUNCHERS[recipe]
+    shutil.rmtree(bench.home / "cookbook" / recipe / "data")
+    ran = bench.run(script=script, MODEL_PATH="some/model")
+    assert ran.code == 2
+    assert f"prepare data (python scripts/{prepare} --source " in ran.err
+    assert f"--output {bench.home}/cookbook/{recipe}/data)" in ran.err
 
 
 def test_environment_and_overrides_reach_the_notebook_as_parameters(bench):
@@ -196,13 +264,17 @@ def test_refused_in_a_sentence_before_anything_starts(bench, arguments, variable
     assert ran.called == {}
 
 
-def test_missing_embedded_data_is_prepared_and_that_is_said(bench):
-    shutil.rmtree(bench.home / "cookbook/sft/data")
+@each_launcher
+def test_missing_embedded_data_is_prepared_and_that_is_said(bench, recipe):
+    script, _, prepare = LAUNCHERS[recipe]
+    name, *options = prepare.split()
+    shutil.rmtree(bench.home / "cookbook" / recipe / "data")
     asked = bench.home / "asked"
-    (bench.home / "scripts/prepare_sft_data.py").write_text(f"import sys; open({str(asked)!r}, 'w').write(' '.join(sys.argv[1:]))")
-    ran = bench.run()
+    (bench.home / "scripts" / name).write_text(f"import sys; open({str(asked)!r}, 'w').write(' '.join(sys.argv[1:]))")
+    ran = bench.run(script=script)
     assert "not there yet: the embedded data is prepared first" in ran.out
-    assert asked.read_text() == f"--source embedded --output {bench.home}/cookbook/sft/data"
+    expected = [*options, "--source", "embedded", "--output", f"{bench.home}/cookbook/{recipe}/data"]
+    assert asked.read_text().split() == expected
 
 
 def test_dry_run_and_help_start_nothing(bench):

@@ -6,6 +6,7 @@ import pytest
 
 from cookbook_lib import training
 from cookbook_lib.config import load_config
+from cookbook_lib.config.keys import catalogue
 from cookbook_lib.config.places import RECIPES, recipe_names
 from tests.training.embedded_run import config_of, prepared, run_of
 
@@ -28,8 +29,48 @@ def test_smoke_overlay_needs_nothing(recipe):
     assert config.trainer.device == "cpu"
 
 
-@pytest.mark.slow
 @each_recipe
+def test_trainer_yaml_says_which_recipe_it_is(recipe):
+    config = load_config(recipe, environ={})
+    assert config.recipe == recipe
+    assert config.origins["recipe"].startswith(f"cookbook/{recipe}/trainer.yaml:")
+
+
+@each_recipe
+def test_trainer_yaml_says_what_the_recipe_reads(recipe):
+    """What a reader looks for first is in the file, not among the defaults."""
+    shown = {
+        "data.train_batch_size",
+        "data.micro_batch_size",
+        "data.max_length",
+        "data.truncation",
+        "optim.lr",
+        "trainer.total_epochs",
+    }
+    shown |= {name for name in catalogue() if name.startswith(f"{recipe}.")} - {
+        "bradley_terry.margin_scale",
+        "pointwise.huber_delta",
+    }
+    config = load_config(recipe, environ={})
+    assert [name for name in sorted(shown) if config.origins[name] == "default"] == []
+
+
+@pytest.mark.parametrize("recipe", [recipe for recipe in recipe_names() if recipe != "sft"])
+def test_recipes_of_reward_models(recipe):
+    config = load_config(recipe, environ={})
+    assert 2e-6 <= config.optim.lr <= 1e-5
+    assert (config.data.train_batch_size, config.data.truncation, config.trainer.total_epochs) == (128, "turns", 1)
+    assert config.trainer.best_metric == ("val/accuracy" if recipe == "bradley_terry" else "val/loss")
+
+
+@each_recipe
+def test_the_launcher_names_its_own_recipe(recipe):
+    texts = [path.read_text() for path in (RECIPES / recipe).glob("*.sh")]
+    assert [text for text in texts if f"\nlaunch {recipe} " in text]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["sft"])
 def test_two_steps_with_the_smoke_overlay(recipe, tmp_path):
     data = prepared(tmp_path / "data")
     config = config_of(data, tmp_path / "run", "trainer.total_training_steps=2")
@@ -48,4 +89,4 @@ def test_recipe_folder_is_complete(recipe):
 
 
 def test_there_are_recipes():
-    assert "sft" in recipe_names()
+    assert {"sft", "bradley_terry", "pointwise"} <= set(recipe_names())

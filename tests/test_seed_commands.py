@@ -1,13 +1,23 @@
 """The commands and override lists that the seed documents print, typed into a real shell as they are printed."""
 
+import json
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from cookbook_lib.config import Config, CookbookError, load_config
+from cookbook_lib.config.places import HOME
+from cookbook_lib.training.embedded import tiny_folder
 
-VARIABLES = {"MODEL_PATH": "Qwen/Qwen3-0.6B", "TRAIN_FILE": "/d/train.parquet", "VAL_FILE": "/d/test.parquet", "SAVE_PATH": "/c"}
+VARIABLES = {
+    "MODEL_PATH": "Qwen/Qwen3-0.6B",
+    "TRAIN_FILE": "/d/train.parquet",
+    "VAL_FILE": "/d/test.parquet",
+    "SAVE_PATH": "/c",
+}
 PRINTED = """
 data.train_files=$TRAIN_FILE data.val_files=$VAL_FILE data.train_batch_size=96 data.micro_batch_size=12
 data.multiturn.enable=true data.multiturn.messages_key=messages data.multiturn.tools_key="null" data.truncation=right
@@ -70,7 +80,9 @@ def typed(line: str, folder: Path) -> list[str]:
     """The arguments that a program gets when a person types this line into a shell, in an empty folder."""
     folder.mkdir(exist_ok=True)
     command = "printf '%s\\0' " + line.strip().replace("\n", " ")
-    done = subprocess.run(["bash", "-c", command], cwd=folder, env=VARIABLES, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=VARIABLES, capture_output=True, text=True, check=True
+    )
     return done.stdout.split("\0")[:-1]
 
 
@@ -145,7 +157,70 @@ def test_reinforcement_names_are_sent_where_they_belong(line, tmp_path):
         load(line, tmp_path / "shell")
 
 
-def test_the_final_model_is_where_the_next_recipe_looks_for_it():
-    """cd cookbook/bradley_terry && MODEL_PATH=../sft/checkpoints/sft-final bash run_bt.sh"""
-    trainer = load_config("sft", environ={}).trainer
-    assert Path(trainer.default_local_dir, trainer.final_name).parts[-4:] == ("cookbook", "sft", "checkpoints", "sft-final")
+@pytest.mark.parametrize("recipe", ["bradley_terry", "pointwise"])
+def test_the_launcher_variables_of_the_reward_models(recipe):
+    environ = {
+        "MODEL_PATH": "Qwen/Qwen3-0.6B", "TRAIN_FILE": "/d/a.parquet", "VAL_FILE": "/d/b.parquet", "TOTAL_BATCH_SIZE": "48",
+        "MICRO_BATCH_SIZE": "6", "SP_SIZE": "2", "TOTAL_EPOCHS": "3", "MAX_LENGTH": "4096", "SAVE_PATH": "/c",
+        "PROJECT_NAME": "p", "EXPERIMENT_NAME": "bt-1121T0139",
+    }  # fmt: skip
+    config = load_config(recipe, environ=environ)
+    assert (config.model.partial_pretrain, config.data.train_files) == ("Qwen/Qwen3-0.6B", "/d/a.parquet")
+    assert (config.data.train_batch_size, config.data.max_length, config.trainer.total_epochs) == (48, 4096, 3)
+    assert (config.trainer.default_local_dir, config.trainer.experiment_name) == ("/c", "bt-1121T0139")
+
+
+# Of the printed list, what a reward recipe does not read: its rows are no conversations, and it never cuts an answer.
+SFT_ALONE = ("data.multiturn.", "data.truncation=right")
+
+
+@pytest.mark.parametrize("recipe", ["bradley_terry", "pointwise"])
+def test_the_printed_overrides_of_every_launcher(recipe, tmp_path):
+    words = typed(PRINTED, tmp_path / "shell")
+    taken = [word for word in words if not word.startswith(SFT_ALONE)]
+    config = load_config(recipe, (), taken, {})
+    assert config.trainer.logger == ["console", "swanlab"]
+    with pytest.raises(CookbookError) as error:
+        load_config(recipe, (), words, {})
+    refused = str(error.value).splitlines()[1:]
+    assert len(refused) == len(words) - len(taken) == 4
+    assert f"data.multiturn.tools_key has no effect in recipe {recipe}; remove it" in str(error.value)
+    assert f"must be one of turns, drop, error in recipe {recipe}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("folder", "line", "recipe"),
+    [
+        ("sft", "bash sft_rm.sh", "sft"),
+        ("bradley_terry", "MODEL_PATH=../sft/checkpoints/sft-final bash run_bt.sh", "bradley_terry"),
+        ("pointwise", "MODEL_PATH=../sft/checkpoints/sft-final bash run_pointwise.sh", "pointwise"),
+    ],
+)
+def test_the_printed_launchers_after_sft(folder, line, recipe, tmp_path):
+    """In a copy of cookbook/ with an SFT rehearsal's outcome in it, without a GPU: checked, and ready to run."""
+    home = tmp_path / "home"
+    shutil.copytree(HOME / "cookbook", home / "cookbook", ignore=shutil.ignore_patterns("checkpoints", "data"))
+    for needed in ("scripts", "cookbook_lib/config", "notebooks"):
+        shutil.copytree(HOME / needed, home / needed)
+    shutil.copytree(tiny_folder(), home / "cookbook/sft/checkpoints/sft-final")
+    origin = json.dumps({"base": str(tiny_folder())}, indent=2)
+    (home / "cookbook/sft/checkpoints/sft-final/cookbook.json").write_text(origin)
+    environ = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    command = ["bash", "-c", f"{line} --dry-run"]
+    done = subprocess.run(command, cwd=home / "cookbook" / folder, env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"=== {recipe} ===\n")
+    assert "the embedded data is prepared first" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("recipe", "final"), [("sft", "sft-final"), ("bradley_terry", "bt-final"), ("pointwise", "pointwise-final")]
+)
+def test_the_final_models_are_where_the_seeds_look_for_them(recipe, final):
+    """MODEL_PATH=../sft/checkpoints/sft-final; --reward-model ./checkpoints/bt-final"""
+    trainer = load_config(recipe, environ={}).trainer
+    assert Path(trainer.default_local_dir, trainer.final_name).parts[-4:] == ("cookbook", recipe, "checkpoints", final)

@@ -6,4 +6,4 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-launch sft 20_sft "$@"
+launch sft 20_sft prepare_sft_data.py sharegpt "$@"

@@ -15,12 +15,8 @@ from cookbook_lib.config.schema import Config
 
 Broken = Iterator[tuple[str, str]]
 
-# What each recipe does with a conversation longer than data.max_length.
-TRUNCATIONS = {
-    "sft": ("right", "left", "error", "turns"),
-    "bradley_terry": ("turns", "drop", "error"),
-    "pointwise": ("turns", "drop", "error"),
-}
+# What a reward model may do with a conversation longer than data.max_length.
+TRUNCATIONS = ("turns", "drop", "error")
 
 # Keys that one would expect to have an effect, and why they have none: (recipe, key) -> the reason.
 REASONS = {
@@ -56,12 +52,9 @@ def _unread(config: Config) -> Broken:
 
 
 def _truncation(config: Config) -> Broken:
-    if (value := config.data.truncation) not in (allowed := TRUNCATIONS[config.recipe]):
-        reason = "" if config.recipe == "sft" else ", which never cuts an answer"
-        yield (
-            "data.truncation",
-            f"is {value}, but must be one of {', '.join(allowed)} in recipe {config.recipe}{reason}",
-        )
+    if config.recipe != "sft" and (value := config.data.truncation) not in TRUNCATIONS:
+        rule = f"must be one of {', '.join(TRUNCATIONS)} in recipe {config.recipe}, which never cuts an answer"
+        yield "data.truncation", f"is {value}, but {rule}"
 
 
 def _best_metric(config: Config) -> Broken:

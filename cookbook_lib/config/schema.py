@@ -112,7 +112,7 @@ class DataConfig:
     )
     """What happens to a longer one: right cuts its end, left its beginning, turns drops its oldest turns whole, drop
     leaves the row out and counts it, error stops the run. A reward model never sees a cut answer: it takes turns, drop
-    or error. sft takes all but drop."""
+    or error."""
     train_on: Literal["assistant", "last_assistant", "all"] = field(default="assistant", metadata=only("sft"))
     """Whose tokens are learned: every assistant turn, the last one, or everything."""
     multiturn: MultiturnConfig = field(default_factory=MultiturnConfig, metadata=only("sft"))

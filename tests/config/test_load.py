@@ -151,7 +151,7 @@ def test_a_key_near_nothing_names_the_reference():
         ("optim.lr=null", "optim.lr is None, but must be a number"),
         ("optim.lr=0", "optim.lr is 0.0, but must be above 0"),
         ("data.max_length=1.5", "data.max_length is 1.5, but must be a whole number"),
-        ("data.truncation=middle", "must be one of right, left, error, turns"),
+        ("data.truncation=middle", "must be one of right, left, error, turns, drop"),
         ("trainer.logger=console", "must be a list of console, jsonl, swanlab, tensorboard, wandb"),
         ("trainer.logger=[mlflow]", "must be a list of console, jsonl, swanlab, tensorboard, wandb"),
         ("trainer.logger=[console,console]", "must be a list without repetitions"),

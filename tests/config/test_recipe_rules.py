@@ -118,7 +118,6 @@ def test_defaults_of_their_own(load):
         ("bradley_terry", "bradley_terry.margin_scale=2", "has no effect while bradley_terry.use_margin is false"),
         ("bradley_terry", "data.truncation=right", "is right, but must be one of turns, drop, error in recipe bradley_terry"),
         ("pointwise", "data.truncation=left", "is left, but must be one of turns, drop, error in recipe pointwise"),
-        ("sft", "data.truncation=drop", "is drop, but must be one of right, left, error, turns in recipe sft"),
         ("sft", "trainer.best_metric=val/accuracy", "is val/accuracy, but only bradley_terry has an accuracy"),
         ("pointwise", "trainer.best_metric=val/accuracy", "is val/accuracy, but only bradley_terry has an accuracy"),
         ("bradley_terry", "trainer.best_metric=val/accuracy data.val_files=null", "no validation data to measure it on"),
