@@ -12,25 +12,29 @@ and forwards (packing.balance) never changes what it holds, so neither layout no
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from cookbook_lib.data.masking import Example
-from cookbook_lib.data.packing import Batch, balance, pack, pad
+from cookbook_lib.data.packing import balance, pack, pad
+
+Collate = Callable[..., Any]  # (examples, rows, *, pad_id, multiple) -> a batch
 
 
 class Examples(Protocol):
-    """Tokenised rows (data.tokenized.TokenSet)."""
+    """Tokenised rows: data.token_set.TokenSet, data.reward.candidates.CandidateSet."""
 
     @property
     def lengths(self) -> np.ndarray: ...
     def __len__(self) -> int: ...
-    def __getitem__(self, i: int) -> Example: ...
+    def __getitem__(self, i: int) -> Any: ...
 
 
 class Loader:
-    """Batches for one data-parallel rank. `place` moves a batch to where it is computed (device, sequence shard)."""
+    """Batches for one data-parallel rank. `place` moves a batch to where it is computed (device, sequence shard).
+
+    collate: makes the tensors of one forward, (packed, padded); by default those of conversations.
+    """
 
     def __init__(
         self,
@@ -45,15 +49,16 @@ class Loader:
         seed: int = 0,
         shuffle: bool = True,
         padded: bool = False,
+        collate: tuple[Collate, Collate] = (pack, pad),
         pad_id: int = 0,
         quadratic: float = 0.0,
-        place: Callable[[Batch], Batch] = lambda batch: batch,
+        place: Callable[[Any], Any] = lambda batch: batch,
     ) -> None:
         self.examples, self.seed, self.shuffle = examples, seed, shuffle
         self.batch_size = min(batch_size, len(examples))  # a step never holds a row twice within an epoch
         self.max_tokens, self.max_rows, self.ranks, self.rank = max_tokens, max_rows, ranks, rank
         self.multiple, self.pad_id, self.quadratic, self.place = multiple, pad_id, quadratic, place
-        self.collate = pad if padded else pack
+        self.padded, self.collate = padded, collate[padded]
         self._orders: dict[int, np.ndarray] = {}  # of the epochs that the last steps touched
 
     def steps(self, epochs: float) -> int:
@@ -87,24 +92,26 @@ class Loader:
             for number, rows in enumerate(part)
         ]
 
-    def positions(self, lengths: list[int]) -> int:
-        """Positions that a forward over documents of these lengths computes."""
-        width, count = (
-            (max(lengths, default=1), max(len(lengths), 1)) if self.collate is pad else (max(sum(lengths), 1), 1)
-        )
+    def positions(self, rows: list[int]) -> int:
+        """Positions that a forward over these rows computes."""
+        if self.padded:
+            documents = np.atleast_1d(getattr(self.examples, "document_lengths", self.examples.lengths)[rows])
+            width, count = int(documents.max(initial=1)), max(documents.size, 1)
+        else:
+            width, count = max(int(self.examples.lengths[rows].sum()), 1), 1
         return -(-width // self.multiple) * self.multiple * count
 
-    def step(self, step: int) -> list[Batch]:
+    def step(self, step: int) -> list[Any]:
         """This rank's forwards of one optimizer step; every rank gets the same number."""
         return [self._batch(rows) for rows in self.layout(step)[self.rank]]
 
-    def epoch(self) -> Iterator[Batch]:
+    def epoch(self) -> Iterator[Any]:
         """Every row once, in the file's order, in forwards of equal number on every rank: validation."""
         for start in range(0, len(self.examples), self.batch_size):
             rows = np.arange(start, min(start + self.batch_size, len(self.examples)))
             yield from map(self._batch, self._divide(rows)[self.rank])
 
-    def _batch(self, rows: list[int]) -> Batch:
+    def _batch(self, rows: list[int]) -> Any:
         examples = [self.examples[row] for row in rows]
         return self.place(self.collate(examples, rows, pad_id=self.pad_id, multiple=self.multiple))
 

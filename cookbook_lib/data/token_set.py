@@ -64,17 +64,18 @@ class TokenSet:
     columns: tuple[NDArray[Any], ...] = field(repr=False)
 
     @staticmethod
-    def open(folder: Path) -> "TokenSet":
+    def open(folder: Path, columns: Mapping[str, type] = COLUMNS) -> "TokenSet":
         """Open a finished folder. Raises CookbookError when its files do not fit together."""
         try:
             meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
             offsets = np.load(folder / "offsets.npy")
-            columns = tuple(np.memmap(folder / name, dtype, mode="r") for name, dtype in COLUMNS.items())
+            arrays = tuple(np.memmap(folder / name, dtype, mode="r") for name, dtype in columns.items())
         except (OSError, ValueError) as error:
             raise CookbookError(f"the token cache {folder} cannot be read ({error}); delete that folder.") from None
-        if any(len(column) != offsets[-1] for column in columns):
+        tokens, rows = int(offsets[-1]), len(offsets) - 1
+        if len(arrays[0]) != tokens or any(len(a) != tokens and (columns is COLUMNS or len(a) % rows) for a in arrays):
             raise CookbookError(f"the token cache {folder} is damaged (files of unequal length); delete that folder.")
-        return TokenSet(folder, meta, offsets, columns)
+        return TokenSet(folder, meta, offsets, arrays)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -154,8 +154,8 @@ def _families(q, k, v, segments: Segments, scaling, sliding_window, softcap) -> 
         of_root, of_rest = (k[:, :, root], v[:, :, root]), (q[:, :, rest], k[:, :, rest], v[:, :, rest])
         if masked or not length:
             for own_q, *own in zip(*(x.split(more, 2) for x in of_rest), strict=True):
-                seen = (torch.cat(both, dim=2) for both in zip(of_root, own, strict=True))
-                out.append(_dense(own_q, *seen, scaling, sliding_window, softcap))
+                keys, values = (torch.cat(both, dim=2) for both in zip(of_root, own, strict=True))
+                out.append(_dense(own_q, keys, values, scaling, sliding_window, softcap))
         else:
             whole = (x.repeat_interleave(groups, 1) if groups > 1 else x for x in (*of_rest[1:], *of_root))
             out.append(continued_attention(of_rest[0], *whole, lengths=more, scaling=scaling))

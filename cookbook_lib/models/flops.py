@@ -33,7 +33,7 @@ class Flops:
     @classmethod
     def of(cls, model: PackedModel) -> "Flops":
         config = model.hf.config.get_text_config()
-        output = model.hf.get_output_embeddings().weight
+        output = getattr(model.output, "weight", model.output)  # a weight, or a head that has one
         inputs = model.hf.get_input_embeddings().weight
         tables = {id(output): output.numel(), id(inputs): inputs.numel()}  # one table when tied
         met = sum(p.numel() * _met(name, config) for name, p in model.named_parameters())

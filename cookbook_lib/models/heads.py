@@ -11,14 +11,18 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import AutoModelForCausalLM
 
 from cookbook_lib.models.attention import Attend, Segments
 
-Read = Callable[[torch.Tensor, torch.Tensor], Any]
+Read = Callable[[torch.Tensor, Any], Any]
 
 
 class PackedModel(nn.Module):
     """`hf`, a transformers causal language model under our attention. Files name its weights without the prefix `hf.`"""
+
+    auto_class: Any = AutoModelForCausalLM  # what reads the folders that it is saved to
+    new_weights: frozenset[str] = frozenset()  # weights that a folder may lack: they begin at zero
 
     def __init__(self, hf: Any, attend: Attend) -> None:
         super().__init__()
@@ -29,6 +33,16 @@ class PackedModel(nn.Module):
     def layers(self) -> list[nn.Module]:
         """The decoder layers, in order: the units of sharding and of gradient checkpointing."""
         return list(self.hf.get_decoder().layers)
+
+    @property
+    def exact_modules(self) -> list[nn.Module]:
+        """Parts outside the layers that compute in fp32, whatever the others do: units of sharding of their own."""
+        return []
+
+    @property
+    def output(self) -> Any:
+        """What `read` gets beside the hidden states: the output embedding's weight (V, D)."""
+        return self.hf.get_output_embeddings().weight
 
     @property
     def final_softcap(self) -> float | None:
@@ -63,4 +77,4 @@ class PackedModel(nn.Module):
         if read is None:
             return out.logits
         hidden = out.last_hidden_state if self.logit_scale == 1 else out.last_hidden_state * self.logit_scale
-        return read(hidden, self.hf.get_output_embeddings().weight)
+        return read(hidden, self.output)

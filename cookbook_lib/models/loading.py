@@ -68,7 +68,8 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
 def build_model(folder: Path, attend: Attend, *, trust_remote_code: bool = False) -> PackedModel:
     """The decoder's structure on the meta device, fp32, under our attention. Fill it with `load_weights`."""
     config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    _refuse_unpackable(config, folder)
+    refuse_unpackable(config, folder)
+    _refuse_classifiers(config, folder)
     with torch.device("meta"):
         hf = AutoModelForCausalLM.from_config(
             config, attn_implementation=ATTENTION, dtype=torch.float32, trust_remote_code=trust_remote_code
@@ -88,12 +89,13 @@ def load_weights(
     materialise(model, device, offload=offload)
     wanted = dict(model.hf.named_parameters()) | _stored_buffers(model.hf)  # a tied weight appears once
     sources = dict(_weights_in(folder))
-    if set(wanted) <= set(sources):
-        for name, tensor in wanted.items():
-            _copy_slice(tensor, name, sources[name])
-    else:
-        missing = sorted(set(wanted) - set(sources))
+    if missing := sorted(set(wanted) - set(sources) - model.new_weights):
         _load_through_rank_0(model, folder, missing, trust_remote_code)
+    else:
+        for name in wanted.keys() & sources.keys():
+            _copy_slice(wanted[name], name, sources[name])
+    for name in model.new_weights - sources.keys():
+        _zero(wanted[name])
     model.hf.tie_weights()
 
 
@@ -114,7 +116,8 @@ def materialise(model: PackedModel, device: torch.device, *, offload: bool = Fal
             model.hf._init_weights(module)
 
 
-def _refuse_unpackable(config: Any, folder: Path) -> None:
+def refuse_unpackable(config: Any, folder: Path) -> None:
+    """Raise CookbookError for a model whose layers carry state over the boundaries of documents, or that is no decoder."""
     text = config.get_text_config()
     kinds = set(getattr(text, "layer_types", None) or ["full_attention"]) - PACKABLE
     recurrent = kinds or {
@@ -127,11 +130,19 @@ def _refuse_unpackable(config: Any, folder: Path) -> None:
         )
     if getattr(config, "is_encoder_decoder", False):
         raise CookbookError(f"{folder} is an encoder-decoder; SFT here trains decoders (causal language models).")
+
+
+def _refuse_classifiers(config: Any, folder: Path) -> None:
     heads = [a for a in config.architectures or [] if a.endswith("ForSequenceClassification")]
     if heads:
         raise CookbookError(
             f"{folder} is a reward model ({heads[0]}), not a language model: give the SFT or base model instead."
         )
+
+
+@torch.no_grad()
+def _zero(parameter: torch.Tensor) -> None:
+    (parameter.to_local() if isinstance(parameter, DTensor) else parameter).zero_()
 
 
 def _stored_buffers(hf: nn.Module) -> dict[str, torch.Tensor]:
@@ -192,7 +203,7 @@ def _load_through_rank_0(model: PackedModel, folder: Path, missing: list[str], t
             len(missing),
             missing[0],
         )
-    problem, state = _read_whole(folder, trust_remote_code) if first else ("", {})
+    problem, state = _read_whole(model, folder, trust_remote_code) if first else ("", {})
     if dist.is_initialized():
         dist.broadcast_object_list(told := [problem], device=torch.device("cpu"))
         (problem,) = told
@@ -202,15 +213,17 @@ def _load_through_rank_0(model: PackedModel, folder: Path, missing: list[str], t
     set_model_state_dict(model.hf, state, options=sending)
 
 
-def _read_whole(folder: Path, trust_remote_code: bool) -> tuple[str, dict[str, Any]]:
+def _read_whole(model: PackedModel, folder: Path, trust_remote_code: bool) -> tuple[str, dict[str, Any]]:
     """("", all weights) as transformers reads them, or (what is wrong, {}): the other ranks wait for the one or the other."""
     options: Any = dict(dtype=torch.float32, trust_remote_code=trust_remote_code, output_loading_info=True)
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(folder, **options)
+        if model.new_weights:
+            options["config"] = model.hf.config
+        loaded: Any = model.auto_class.from_pretrained(folder, **options)
     except Exception as error:
         first_line = str(error).strip().partition("\n")[0]
         return f"holds no weights that transformers reads ({type(error).__name__}: {first_line})", {}
     whole, info = loaded
-    if absent := sorted(info["missing_keys"]):
+    if absent := sorted(set(info["missing_keys"]) - model.new_weights):
         return f"lacks {len(absent)} weights ({absent[0]} ...), which would stay random", {}
     return "", whole.state_dict()

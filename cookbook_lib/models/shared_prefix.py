@@ -64,7 +64,7 @@ def continued_attention(
     q, k, v (B, N, T, H); k_root, v_root (B, N, P, H) -> (B, N, T, H). `scaling` multiplies the scores (default H ** -0.5).
     """
     scaling = q.shape[-1] ** -0.5 if scaling is None else scaling
-    out: torch.Tensor = _Continued.apply(q, k, v, k_root, v_root, list(lengths), scaling)  # type: ignore[no-untyped-call]
+    out: torch.Tensor = _Continued.apply(q, k, v, k_root, v_root, list(lengths), scaling)
     return out
 
 

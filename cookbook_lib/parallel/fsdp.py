@@ -33,24 +33,27 @@ def shard_model(
     mesh: Mesh,
     *,
     layers: Sequence[nn.Module],
+    exact: Sequence[nn.Module] = (),
     compute_dtype: torch.dtype = torch.bfloat16,
     param_offload: bool = False,
     reshard_after_forward: bool = True,
 ) -> nn.Module:
     """Shard each layer, and what is left in the root, over mesh.fsdp_mesh; returns the same module.
 
-    layers: the blocks that are gathered one at a time, inside `module`. param_offload: shards, their gradients and
+    layers: the blocks that are gathered one at a time, inside `module`. exact: modules that compute in fp32 (or better),
+    whatever compute_dtype: a score head. param_offload: shards, their gradients and
     their optimizer state rest in CPU memory (pinned on CUDA). reshard_after_forward=False keeps layers whole between
     forward and backward: one all-gather less per layer, for the memory of the whole model in compute_dtype.
     Raises CookbookError when a master weight is in less than fp32.
     """
     _check_master_weights(module)
     reduce_dtype = torch.promote_types(compute_dtype, torch.float32)
-    for part in (*layers, module):
+    for part in (*layers, *exact, module):
+        dtype = reduce_dtype if any(part is head for head in exact) else compute_dtype
         fully_shard(
             part,
             mesh=mesh.fsdp_mesh,
-            mp_policy=MixedPrecisionPolicy(param_dtype=compute_dtype, reduce_dtype=reduce_dtype),
+            mp_policy=MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=reduce_dtype),
             offload_policy=CPUOffloadPolicy(mesh.device.type == "cuda") if param_offload else OffloadPolicy(),
             # The root's own parameters (embedding, head) are needed again at once in backward: keep them whole.
             reshard_after_forward=reshard_after_forward and part is not module,

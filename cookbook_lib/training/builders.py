@@ -4,6 +4,7 @@ Each builder is a short list of calls into the rooms that do the work; a reader 
 those rooms directly.
 """
 
+import copy
 import json
 import logging
 import shutil
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from tqdm import tqdm
@@ -21,13 +23,16 @@ from cookbook_lib.config import CookbookError
 from cookbook_lib.config.schema import Config
 from cookbook_lib.config.show import config_dict, save_resolved
 from cookbook_lib.data.loader import Loader
+from cookbook_lib.data.packing import pack, pad
+from cookbook_lib.data.reward.candidates import CandidateSet
+from cookbook_lib.data.reward.packing import pack_candidates, pad_candidates
 from cookbook_lib.data.templates import use_template
-from cookbook_lib.data.token_set import TokenSet
 from cookbook_lib.data.tokenized import tokenize
 from cookbook_lib.models.attention import varlen_attention
 from cookbook_lib.models.flops import Flops, peak_flops
 from cookbook_lib.models.heads import PackedModel
 from cookbook_lib.models.loading import build_model, load_tokenizer, load_weights
+from cookbook_lib.models.score_head import ScoreModel
 from cookbook_lib.parallel.fsdp import rest, shard_model
 from cookbook_lib.parallel.gradient_checkpointing import recompute_layers
 from cookbook_lib.parallel.mesh import Mesh, make_mesh
@@ -44,6 +49,8 @@ from cookbook_lib.training.run import Progress, Run
 from cookbook_lib.training.self_test import compute_dtype
 
 log = logging.getLogger(__name__)
+AnyModel = TypeVar("AnyModel", bound=PackedModel)
+ROWS = {"sft": "conversation", "bradley_terry": "pair", "pointwise": "response"}  # what a row of a recipe's data is
 
 
 def open_mesh(config: Config) -> Mesh:
@@ -67,8 +74,10 @@ def open_base(config: Config, mesh: Mesh) -> Base:
 
 @dataclass(frozen=True)
 class Data:
-    train: TokenSet
-    val: TokenSet | None
+    """Tokenised rows: of conversations (TokenSet), of pairs or of scored responses (CandidateSet)."""
+
+    train: Any
+    val: Any
 
 
 def open_data(config: Config, base: Base, mesh: Mesh) -> Data:
@@ -97,6 +106,11 @@ def open_model(config: Config, base: Base, mesh: Mesh) -> PackedModel:
     """Structure, then each technique in turn, then the weights straight into their shards."""
     attend = ulysses(varlen_attention, mesh.sp_group)
     model = build_model(base.folder, attend, trust_remote_code=config.model.trust_remote_code)
+    return finish_model(model, config, base, mesh)
+
+
+def finish_model(model: AnyModel, config: Config, base: Base, mesh: Mesh) -> AnyModel:
+    """A structure on the meta device: recomputed, sharded and filled from the base's files."""
     check_heads(model.hf.config.get_text_config().num_attention_heads, mesh.sp)
     if config.model.use_liger:
         _use_liger(model, mesh)
@@ -104,15 +118,18 @@ def open_model(config: Config, base: Base, mesh: Mesh) -> PackedModel:
         recompute_layers(model.layers)
     memory = config.model.fsdp_config
     offload = memory.param_offload or memory.cpu_offload
-    shard_model(model, mesh, layers=model.layers, compute_dtype=compute_dtype(config), param_offload=offload)
+    shard_model(
+        model, mesh, layers=model.layers, exact=model.exact_modules, compute_dtype=compute_dtype(config), param_offload=offload
+    )  # fmt: skip
     trust = config.model.trust_remote_code
     load_weights(model, base.folder, mesh.device, offload=offload, trust_remote_code=trust)
     return model
 
 
 def open_loader(
-    config: Config, examples: TokenSet, base: Base, mesh: Mesh, model: PackedModel, *, training: bool = True
+    config: Config, examples: Any, base: Base, mesh: Mesh, model: PackedModel, *, training: bool = True
 ) -> Loader:
+    """Batches of tokenised conversations (TokenSet) or of answers to be scored (CandidateSet)."""
     d, padded = config.data, not config.use_remove_padding
     vocabulary = model.hf.get_input_embeddings().weight.shape[0]
     _check_vocabulary(examples, base, vocabulary)
@@ -128,6 +145,7 @@ def open_loader(
         seed=config.trainer.seed,
         shuffle=d.shuffle and training,
         padded=padded,
+        collate=(pack_candidates, pad_candidates) if isinstance(examples, CandidateSet) else (pack, pad),
         pad_id=pad_id if pad_id < vocabulary else 0,  # some tokenizers add a pad token that their model has no row for
         quadratic=Flops.of(model).quadratic,
         place=lambda batch: take_shard(batch.to(mesh.device), mesh),
@@ -147,6 +165,7 @@ def open_plan(config: Config, loader: Loader, data: Data, mesh: Mesh) -> Plan:
         mesh=mesh,
         loader=loader,
         val=data.val,
+        row=ROWS[config.recipe],
     )
 
 
@@ -180,7 +199,7 @@ def open_run(
         ),
         meter=Meter(mesh, flops, peak),
         val_meter=Meter(mesh, flops, peak),
-        export=partial(_export, config=config, base=base, model=model),
+        export=lambda folder: _export(folder, config, base, model, run.validated),
     )
     resumed = run.progress.step if resume(run) else None
     run.tracker = Trackers([_trackers(config, mesh, plan, resumed), *watch])
@@ -218,17 +237,31 @@ def _replay(folder: Path, resumed_step: int | None, watch: Sequence[Tracker]) ->
             tracker.log(int(row["step"] or 0), known)
 
 
-def _export(folder: Path, config: Config, base: Base, model: PackedModel) -> None:
+def _export(folder: Path, config: Config, base: Base, model: PackedModel, validated: dict[str, float]) -> None:
     """What makes a folder of weights a model that anyone can load, and where it came from."""
     model.hf.config.save_pretrained(folder)
-    if (stops := base.folder / GENERATION_CONFIG_NAME).is_file():
-        shutil.copyfile(stops, folder / stops.name)  # as it is: end tokens and sampling that config.json does not know
-    base.tokenizer.save_pretrained(folder)
-    origin = {"base": str(base.folder.resolve()), "recipe": config.trainer.experiment_name}
+    origin: dict[str, Any] = {"base": str(base.folder.resolve()), "recipe": config.trainer.experiment_name}
+    if isinstance(model, ScoreModel):
+        _save_padding_tokenizer(base.tokenizer, model.hf.config.pad_token_id, folder)
+        known = {name.removeprefix("val/"): value for name, value in validated.items() if "score" in name}
+        origin["scores"] = {"mean": known.get("score"), "std": known.get("score_std")}  # on the validation data
+    else:
+        if (stops := base.folder / GENERATION_CONFIG_NAME).is_file():
+            shutil.copyfile(
+                stops, folder / stops.name
+            )  # as it is: end tokens and sampling that config.json does not know
+        base.tokenizer.save_pretrained(folder)
     (folder / "cookbook.json").write_text(json.dumps(origin, indent=2) + "\n")
 
 
-def _check_vocabulary(examples: TokenSet, base: Base, vocabulary: int) -> None:
+def _save_padding_tokenizer(tokenizer: PreTrainedTokenizerBase, pad: int, folder: Path) -> None:
+    """The tokenizer, padding with the token that the model takes for padding, on the right."""
+    own = copy.deepcopy(tokenizer)
+    own.pad_token, own.padding_side = own.convert_ids_to_tokens(pad), "right"
+    own.save_pretrained(folder)
+
+
+def _check_vocabulary(examples: Any, base: Base, vocabulary: int) -> None:
     """On a GPU, an id without an embedding is an assertion of the device, with no word about the cause."""
     if examples.largest_id >= vocabulary:
         raise CookbookError(

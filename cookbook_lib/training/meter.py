@@ -5,6 +5,7 @@ train/tokens_per_second  tokens computed (padding excluded) / wall time, over th
 train/mfu                useful flops / (wall time x what the devices can do)
 """
 
+import math
 import resource
 import time
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ import torch
 from cookbook_lib.models.flops import Flops
 from cookbook_lib.parallel.mesh import Mesh
 from cookbook_lib.training.objectives.base import Loss
+
+SPEEDS = ("tokens", "tokens_per_second", "mfu", "memory_gib")  # what a meter adds to the objective's own stats
 
 
 @dataclass
@@ -48,7 +51,9 @@ class Meter:
         world = self.mesh.sum(torch.tensor(mine, dtype=torch.float64)).tolist()
         tokens, flops = world[-2:]
         seconds = time.perf_counter() - self.begin
-        metrics = {f"{prefix}{n}": world[i] / world[len(names) + i] for i, n in enumerate(names)}
+        counts = world[len(names) :]
+        means = {n: world[i] / counts[i] if counts[i] else math.nan for i, n in enumerate(names)}
+        metrics = {f"{prefix}{n}": value for n, value in _spreads(means).items()}
         metrics |= {
             f"{prefix}tokens": tokens,
             f"{prefix}tokens_per_second": tokens / seconds,
@@ -60,6 +65,13 @@ class Meter:
 
     def reset(self) -> None:
         self.sums, self.counts, self.lengths, self.begin = {}, {}, [], time.perf_counter()
+
+
+def _spreads(means: dict[str, float]) -> dict[str, float]:
+    """With x_std, the root of E[x^2] - E[x]^2, in place of x_square."""
+    squares = {name.removesuffix("_square"): value for name, value in means.items() if name.endswith("_square")}
+    plain = {name: value for name, value in means.items() if not name.endswith("_square")}
+    return plain | {f"{name}_std": math.sqrt(max(value - plain[name] ** 2, 0.0)) for name, value in squares.items()}
 
 
 def peak_memory(device: torch.device) -> int:

@@ -20,7 +20,7 @@ class Plan:
     rows: int
     val_rows: int
     tokens: int  # of one epoch
-    train_batch_size: int  # conversations per optimizer step
+    train_batch_size: int  # rows per optimizer step
     steps_per_epoch: float
     total_steps: int
     warmup_steps: int
@@ -33,13 +33,14 @@ class Plan:
     filled: float  # share of computed positions that are real tokens
     imbalance: float  # slowest rank's cost over the mean, 1 = none
     notes: tuple[str, ...] = ()
+    row: str = "conversation"  # what a row is: conversation, pair, response
 
     def rows_of_table(self) -> list[tuple[str, str]]:
         """(what, how much) for display."""
         shown = [
-            ("conversations", f"{self.rows:,} to train on ({self.tokens:,} tokens), {self.val_rows:,} to validate on"),
-            ("processes", f"{self.world_size}: {self.dp} read different conversations, {self.sp} share each sequence"),
-            ("conversations per step", f"{self.train_batch_size:,}"),
+            (f"{self.row}s", f"{self.rows:,} to train on ({self.tokens:,} tokens), {self.val_rows:,} to validate on"),
+            ("processes", f"{self.world_size}: {self.dp} read different {self.row}s, {self.sp} share each sequence"),
+            (f"{self.row}s per step", f"{self.train_batch_size:,}"),
             (
                 "steps",
                 f"{self.total_steps:,} ({self.steps_per_epoch:,.1f} per epoch), the first {self.warmup_steps:,} warming up",
@@ -55,11 +56,14 @@ class Plan:
 def make_plan(
     *, batch_size: int, micro_batch_size: int, max_length: int, total_epochs: float, total_training_steps: int | None,
     warmup_steps: int | None, warmup_ratio: float, mesh: Mesh, loader: Loader, val: Examples | None,
+    row: str = "conversation",
 ) -> Plan:  # fmt: skip
     """Work the numbers out, or say what does not fit, everything at once."""
     rows = len(loader.examples)
     problems = [
-        p for p in (_too_few(rows, batch_size, mesh.dp), _bad_split(batch_size, micro_batch_size, mesh.dp, loader)) if p
+        p
+        for p in (_too_few(rows, batch_size, mesh.dp, row), _bad_split(batch_size, micro_batch_size, mesh.dp, loader))
+        if p
     ]
     if problems:
         raise CookbookError("\n".join(problems))
@@ -82,18 +86,19 @@ def make_plan(
         tokens_per_forward=sum(look["tokens"] for look in looked) / (forwards * mesh.dp),
         filled=sum(look["tokens"] for look in looked) / sum(look["computed"] for look in looked),
         imbalance=sum(look["slowest"] for look in looked) / sum(look["mean"] for look in looked),
-        notes=tuple(_notes(rows, batch_size, mesh.dp)),
+        notes=tuple(_notes(rows, batch_size, mesh.dp, row)),
+        row=row,
     )
 
 
-def _too_few(rows: int, batch_size: int, dp: int) -> str | None:
+def _too_few(rows: int, batch_size: int, dp: int, row: str) -> str | None:
     if batch_size < dp:
         return (
             f"data.train_batch_size={batch_size} gives some of the {dp} data-parallel ranks nothing to do: use at least {dp}, "
             "fewer processes, or a larger ulysses_sequence_parallel_size."
         )
     if rows < dp:
-        return f"data.train_files hold {rows} usable conversations for {dp} data-parallel ranks: give more data or use fewer processes."
+        return f"data.train_files hold {rows} usable {row}s for {dp} data-parallel ranks: give more data or use fewer processes."
     return None
 
 
@@ -109,15 +114,15 @@ def _bad_split(batch_size: int, micro: int, dp: int, loader: Loader) -> str | No
     )
 
 
-def _notes(rows: int, batch_size: int, dp: int) -> list[str]:
+def _notes(rows: int, batch_size: int, dp: int, row: str) -> list[str]:
     notes = []
     if batch_size % dp:
         near = f"{batch_size // dp * dp} or {-(-batch_size // dp) * dp}"
         notes.append(
-            f"{batch_size} conversations over {dp} ranks: {batch_size / dp:.1f} each on average ({near} would divide evenly)"
+            f"{batch_size} {row}s over {dp} ranks: {batch_size / dp:.1f} each on average ({near} would divide evenly)"
         )
     if rows < batch_size:
-        notes.append(f"there are only {rows} conversations: a step holds all of them, not {batch_size}")
+        notes.append(f"there are only {rows} {row}s: a step holds all of them, not {batch_size}")
     return notes
 
 
@@ -129,7 +134,7 @@ def _look(loader: Loader, step: int) -> dict[str, float]:
     return {
         "forwards": len(layout[0]),
         "tokens": sum(sum(map(sum, rank)) for rank in real),
-        "computed": sum(loader.positions(forward) for rank in real for forward in rank),
+        "computed": sum(loader.positions(forward) for rank in layout for forward in rank),
         "slowest": max(costs),
         "mean": sum(costs) / len(costs),
     }

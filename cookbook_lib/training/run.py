@@ -20,13 +20,12 @@ import torch
 from cookbook_lib.config import CookbookError
 from cookbook_lib.config.schema import Config
 from cookbook_lib.data.loader import Loader
-from cookbook_lib.data.packing import Batch
 from cookbook_lib.models.heads import PackedModel
 from cookbook_lib.parallel.fsdp import clip_grad_norm, recover, rest
 from cookbook_lib.parallel.mesh import Mesh
 from cookbook_lib.tracking.tracker import NullTracker, Tracker
 from cookbook_lib.training.checkpoint import Checkpoints
-from cookbook_lib.training.meter import Meter
+from cookbook_lib.training.meter import SPEEDS, Meter
 from cookbook_lib.training.objectives.base import Objective
 from cookbook_lib.training.optim import sample_weights, weights_moved
 from cookbook_lib.training.plan import Plan
@@ -38,7 +37,8 @@ class Progress:
     """What a checkpoint remembers of the run beside weights and moments."""
 
     step: int = 0  # optimizer steps done
-    best: float | None = None  # lowest validation loss
+    best: float | None = None  # the best trainer.best_metric so far
+    best_loss: float | None = None  # val/loss of that validation: it decides between equals
     best_step: int | None = None
     worse: int = 0  # validations in a row that did not improve
     skipped: int = 0  # steps whose gradient was not finite
@@ -92,7 +92,7 @@ class Run:
 
     # -- one step ----------------------------------------------------------------------------------------------------------
 
-    def micro_batches(self, step: int) -> list[Batch]:
+    def micro_batches(self, step: int) -> list[Any]:
         self.inside_step = True
         return self.loader.step(step)
 
@@ -168,14 +168,25 @@ class Run:
         if self.val_loader is None:
             return
         self.validated = validate(self)
-        loss, p = self.validated["val/loss"], self.progress
-        better = math.isfinite(loss) and (p.best is None or loss < p.best)
+        p = self.progress
+        better = self._is_better(self.validated)
         p.worse = 0 if better else p.worse + 1
         self.tracker.log(p.step, metrics | self.validated)
         if better:
-            p.best, p.best_step = loss, p.step
+            p.best, p.best_loss = self.validated[self.config.trainer.best_metric], self.validated["val/loss"]
+            p.best_step = p.step
             if p.step:
                 self._save(best=True)
+
+    def _is_better(self, found: dict[str, float]) -> bool:
+        """Than every validation before: a lower loss, or a higher accuracy, the lower loss deciding between equal ones."""
+        metric, loss, p = self.config.trainer.best_metric, found["val/loss"], self.progress
+        value = found[metric]
+        if not (math.isfinite(value) and math.isfinite(loss)):
+            return False
+        if p.best is None or metric == "val/loss":
+            return p.best is None or value < p.best
+        return value > p.best or (value == p.best and p.best_loss is not None and loss < p.best_loss)
 
     def _save(self, best: bool = False) -> None:
         if self.checkpoints.last_step == self.progress.step and not best:
@@ -201,4 +212,4 @@ def validate(run: Run) -> dict[str, float]:
     run.model.train()
     rest(run.model)
     metrics = run.val_meter.reduce("val/")
-    return {"val/loss": metrics["val/loss"]} | {k: v for k, v in metrics.items() if k == "val/accuracy"}
+    return {name: value for name, value in metrics.items() if name.removeprefix("val/") not in SPEEDS}

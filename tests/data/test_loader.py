@@ -102,7 +102,7 @@ def test_positions_are_what_a_forward_computes(padded):
         padded=padded, multiple=8, batch_size=3, ranks=4
     )  # fewer rows than ranks: one of them computes nothing real
     for batch in one.step(0) + loader(padded=padded, multiple=8, batch_size=3, ranks=4, rank=3).step(0):
-        assert one.positions(list(batch.lengths)) == batch.input_ids.numel()
+        assert one.positions(list(batch.rows)) == batch.input_ids.numel()
 
 
 def test_layout_is_what_each_rank_computes():

@@ -11,21 +11,24 @@ from typing import Any, Protocol
 
 import torch
 
-from cookbook_lib.data.packing import Batch
+Stats = dict[str, tuple[torch.Tensor, float]]
 
 
 @dataclass(frozen=True)
 class Loss:
-    """`total`: a differentiable sum over this rank's units, in nats. `stats`: name -> (sum, count), added up over the world."""
+    """`total`: a differentiable sum over this rank's units, in nats. `stats`: name -> (sum, count), added up over the world.
+
+    Every batch gives the same names, an empty one too. Beside a stat `x`, `x_square` is reported as `x_std`.
+    """
 
     total: torch.Tensor
-    stats: dict[str, tuple[torch.Tensor, float]]
+    stats: Stats
 
 
 class Objective(Protocol):
     unit: str  # "token" | "response" | "pair" | "completion"
 
-    def count(self, batch: Batch) -> float:
+    def count(self, batch: Any) -> float:
         """Units that this rank owns in the batch (the sum of their weights)."""
 
-    def __call__(self, model: Any, batch: Batch) -> Loss: ...
+    def __call__(self, model: Any, batch: Any) -> Loss: ...

@@ -1,0 +1,57 @@
+r"""The scores of a batch's answers, wherever in the row, and on whichever rank, their last tokens are.
+
+    rank 0   | ... chosen ^ ... rejec |      each rank reads the ends in its slice of the row,
+    rank 1   | ted ^ ...              |      the sum over the Ulysses group gives every score to every rank
+
+A unit (a pair, a response) is owned by the rank that holds its first answer's end: it alone counts it and adds its loss.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cookbook_lib.data.reward.packing import CandidateBatch
+from cookbook_lib.models.score_head import ScoreModel
+from cookbook_lib.parallel.collectives import add_up
+from cookbook_lib.parallel.mesh import Mesh
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Where the ends of a batch's answers are, seen from this rank. U units, k answers each."""
+
+    here: NDArray[np.bool_]  # (U, k): in this rank's slice
+    places: torch.Tensor  # (those here): index into the slice's flattened (B, t) tokens
+    owned: NDArray[np.bool_]  # (U,)
+
+    @classmethod
+    def of(cls, batch: CandidateBatch, mesh: Mesh) -> "Ends":
+        width = batch.input_ids.shape[1]
+        row, column = batch.ends[..., 0], batch.ends[..., 1] - mesh.sp_rank * width
+        here = (column >= 0) & (column < width)
+        places = torch.from_numpy((row * width + column)[here]).to(batch.input_ids.device, non_blocking=True)
+        return cls(here, places, here[:, 0] if here.size else np.zeros(0, np.bool_))
+
+
+def raw_scores(model: ScoreModel, batch: CandidateBatch, mesh: Mesh, answers: int) -> torch.Tensor:
+    """The head's outputs for every answer, (U, answers, L) fp32, the same on every rank of a Ulysses group; differentiable.
+
+    A batch without units goes through the model as well: other ranks wait in its collectives.
+    """
+    ends = Ends.of(batch, mesh)
+
+    def read(hidden: torch.Tensor, head: torch.nn.Module) -> torch.Tensor:
+        out: torch.Tensor = head(hidden.flatten(0, 1).index_select(0, ends.places))
+        return out
+
+    mine = model(batch.input_ids, batch.position_ids, batch.cu_seqlens, read, batch.continues).float()
+    slots = torch.from_numpy(np.flatnonzero(ends.here)).to(mine.device, non_blocking=True)
+    whole = mine.new_zeros(ends.here.size, mine.shape[1]).index_copy(0, slots, mine)
+    return add_up(whole.reshape(-1, answers, mine.shape[1]), mesh.sp_group)
+
+
+def owned(batch: CandidateBatch, mesh: Mesh) -> torch.Tensor:
+    """(U,) booleans on the batch's device: the units that this rank counts."""
+    return torch.from_numpy(Ends.of(batch, mesh).owned).to(batch.input_ids.device, non_blocking=True)
