@@ -80,8 +80,8 @@ class ScoreHead:
         """Of a model's config; one that others trained is a scalar, or one regression output a label."""
         told = getattr(config, RECORD, None)
         if told is not None:
-            plain: dict[str, Any] = dict(told)  # lists, as JSON has them
-            return ScoreHead(**{name: tuple(v) if isinstance(v, list) else v for name, v in plain.items()})
+            plain: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in told.items()}  # JSON has lists
+            return ScoreHead(**plain)
         labels = config.num_labels
         if labels == 1:
             return ScoreHead()
