@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,6 +29,9 @@ from cookbook_lib.data.origin import RowError
 
 if TYPE_CHECKING:
     from cookbook_lib.data.records import Conversation
+
+Record = TypeVar("Record")
+Finish = Callable[[pa.Table], pa.Table]
 
 FORMAT_KEY, FORMAT = b"cookbook.conversations", b"1"
 ROWS_PER_GROUP = 4096
@@ -77,28 +81,36 @@ def stored_columns(row: dict[str, Any], messages_key: str = "messages") -> Store
     return Stored(messages, tuple(json.loads(tools)) if tools else None, row["group"], row["source"], row["answer"])
 
 
-class ConversationWriter:
-    """Appends conversations to one parquet file in bounded memory; its `with` publishes the file, or removes it."""
+class RecordWriter(Generic[Record]):
+    """Appends records to one parquet file in bounded memory; its `with` publishes the file, or removes it."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.rows = path, 0
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path, self.rows, self.schema = path, 0, schema
         self._partial = path.with_name(path.name + ".partial")
         self._waiting: list[dict[str, Any]] = []
-        self._writer = open_writer(self._partial)
+        self._writer = open_writer(self._partial, schema)
 
-    def write(self, conversation: Conversation) -> None:
+    def row_of(self, record: Record) -> dict[str, Any]:
+        """The record as one row of the schema; raises RowError if it cannot be stored."""
+        raise NotImplementedError
+
+    def finished(self, table: pa.Table) -> pa.Table:
+        """Rows as they are published, once all have been written: here, as they were written."""
+        return table
+
+    def write(self, record: Record) -> None:
         """Add one row; it reaches the disk with its row group. Raises RowError if it cannot be stored."""
-        self._waiting.append(row_of(conversation))
+        self._waiting.append(self.row_of(record))
         self.rows += 1
         if len(self._waiting) >= ROWS_PER_GROUP:
             self._flush()
 
     def _flush(self) -> None:
         if self._waiting:
-            self._writer.write_table(pa.Table.from_pylist(self._waiting, schema=SCHEMA))
+            self._writer.write_table(pa.Table.from_pylist(self._waiting, schema=self.schema))
             self._waiting.clear()
 
-    def __enter__(self) -> ConversationWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
@@ -113,16 +125,32 @@ class ConversationWriter:
             self._partial.unlink(missing_ok=True)
 
 
-def publish_split(spool: Path, folder: Path, test_groups: set[str]) -> dict[str, Any]:
+class ConversationWriter(RecordWriter["Conversation"]):
+    """Writes conversations."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, SCHEMA)
+
+    def row_of(self, record: Conversation) -> dict[str, Any]:
+        return row_of(record)
+
+
+def as_written(table: pa.Table) -> pa.Table:
+    """The rows of a spool, unchanged."""
+    return table
+
+
+def publish_split(spool: Path, folder: Path, test_groups: set[str], finished: Finish = as_written) -> dict[str, Any]:
     """Copy a spool into folder/train.parquet and folder/test.parquet by group; without test groups there is no test file.
 
-    Returns {"train": {"file", "rows"}, "test": ...}. Columns are copied; no row becomes a Python object. The files of an
-    earlier run are replaced only when both parts are whole, and left alone where there is nothing to train on.
+    Returns {"train": {"file", "rows"}, "test": ...}. Columns are copied, through `finished`; no row becomes a Python
+    object. The files of an earlier run are replaced only when both parts are whole, and left alone where there is
+    nothing to train on.
     """
     targets = {name: folder / f"{name}.parquet" for name in ("train", "test")}
     partial = {name: path.with_name(path.name + ".partial") for name, path in targets.items()}
     try:
-        rows = _divide(spool, partial, pa.array(sorted(test_groups), pa.string()))
+        rows = _divide(spool, partial, pa.array(sorted(test_groups), pa.string()), finished)
         if rows["train"]:
             for name, target in targets.items():
                 _publish(partial[name], target, rows[name])
@@ -132,18 +160,19 @@ def publish_split(spool: Path, folder: Path, test_groups: set[str]) -> dict[str,
     return {name: {"file": str(targets[name]) if count else None, "rows": count} for name, count in rows.items()}
 
 
-def _divide(spool: Path, files: dict[str, Path], test_groups: pa.Array) -> dict[str, int]:
+def _divide(spool: Path, files: dict[str, Path], test_groups: pa.Array, finished: Finish) -> dict[str, int]:
     """Write each row of the spool to files["test"] if its group is among these, else to files["train"]; count them."""
-    rows = dict.fromkeys(files, 0)
+    rows, source = dict.fromkeys(files, 0), pq.ParquetFile(spool)
+    schema = finished(source.schema_arrow.empty_table()).schema
     with ExitStack() as stack:
-        writers = {name: stack.enter_context(open_writer(path)) for name, path in files.items()}
-        for batch in pq.ParquetFile(spool).iter_batches(batch_size=ROWS_PER_GROUP):
+        writers = {name: stack.enter_context(open_writer(path, schema)) for name, path in files.items()}
+        for batch in source.iter_batches(batch_size=ROWS_PER_GROUP):
             is_test = pc.is_in(batch["group"], value_set=test_groups)
             for name, mask in (("test", is_test), ("train", pc.invert(is_test))):
                 part = batch.filter(mask)
                 rows[name] += part.num_rows
                 if part.num_rows:
-                    writers[name].write_batch(part)
+                    writers[name].write_table(finished(pa.Table.from_batches([part])))
     return rows
 
 

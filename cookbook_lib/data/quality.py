@@ -15,10 +15,12 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, Generic, TypeVar
 
 from cookbook_lib.data.messages import Message
 from cookbook_lib.data.records import Conversation
 
+Record = TypeVar("Record")
 Filter = Callable[[Conversation], str | None]
 
 
@@ -55,30 +57,34 @@ def turns(most: int | None = None, least: int = 1) -> Filter:
     return check
 
 
-class Duplicates:
-    """Drops every conversation whose messages and tools were seen before; `first_place` tells where."""
+class Duplicates(Generic[Record]):
+    """Drops every record whose digest (of a conversation: its messages and tools) was seen before; `first_place` tells where."""
 
-    def __init__(self) -> None:
+    def __init__(self, digest: Callable[[Record], bytes] | None = None) -> None:
+        self._digest: Callable[[Any], bytes] = digest or digest_of
         self._files: dict[str, int] = {}
         self._seen: dict[bytes, int] = {}
         self.found = 0
 
-    def __call__(self, conversation: Conversation) -> str | None:
-        digest = digest_of(conversation)
+    def __call__(self, record: Record) -> str | None:
+        digest = self._digest(record)
         if digest in self._seen:
             self.found += 1
             return "exact duplicate"
-        self._seen[digest] = self._place(conversation)
+        self._seen[digest] = self._place(record)
         return None
 
-    def first_place(self, conversation: Conversation) -> str:
-        """Where the first of these identical conversations stands."""
-        place = self._seen[digest_of(conversation)]
+    def __contains__(self, record: Record) -> bool:
+        return self._digest(record) in self._seen
+
+    def first_place(self, record: Record) -> str:
+        """Where the first of these identical records stands."""
+        place = self._seen[self._digest(record)]
         return f"{list(self._files)[place >> 40]} row {place & (1 << 40) - 1}"
 
-    def _place(self, conversation: Conversation) -> int:
+    def _place(self, record: Any) -> int:
         """File number and row in one integer: a tuple would cost three times the memory."""
-        file, row = conversation.origin or ("", 0)
+        file, row = record.origin or ("", 0)
         return self._files.setdefault(file, len(self._files)) << 40 | row
 
 

@@ -3,7 +3,7 @@
     rows read ─┬─ refused   a rule of the format is broken (file, row, field, value found, rule, fix)
                ├─ skipped   a rule of the user's choosing leaves it out (reward below the threshold, ...)
                └─ converted ─▶ conversations ─┬─ dropped   a quality filter (empty, too long, duplicate, ...)
-                                              └─ kept
+                               (pairs, scores) └─ kept
 
 Counts are exact. `report.json` shows the first of each reason; `dropped.jsonl` lists every one, as it happens.
 A file in which nothing but broken rows is found is a broken file, and that raises.
@@ -26,7 +26,8 @@ BROKEN_ROWS_THAT_BREAK_A_FILE = 100
 class Report:
     """Counts rows and reasons. Pass `dropped_file` to list everything left out, one JSON object a line."""
 
-    def __init__(self, dropped_file: Path | None = None) -> None:
+    def __init__(self, dropped_file: Path | None = None, unit: str = "conversations") -> None:
+        self.unit = unit  # what rows become: "conversations", "pairs", ...
         self.files: dict[str, Counter[str]] = {}
         self.counts: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
@@ -70,16 +71,16 @@ class Report:
         self._leave_out(origin, reason, {})
 
     def drop(self, origin: Origin | None, reason: str, **detail: Any) -> None:
-        """A quality filter leaves a conversation out."""
-        self.counts["conversations_dropped"] += 1
+        """A quality filter leaves a record out."""
+        self.counts[f"{self.unit}_dropped"] += 1
         self._leave_out(origin or Origin("", 0), reason, detail)
 
     def repair(self, what: str) -> None:
-        """A conversation was kept, but not as it stood."""
+        """A record was kept, but not as it stood, or although something is to be said of it."""
         self.repairs[what] += 1
 
     def keep(self, origin: Origin | None = None) -> None:
-        """A conversation was kept."""
+        """A record was kept."""
         self.counts["kept"] += 1
 
     def close_file(self, file: str) -> None:
@@ -102,7 +103,7 @@ class Report:
 
     def summary(self) -> dict[str, Any]:
         """What report.json says about rows: totals, files, and each reason with its count and first places."""
-        names = ("rows_read", "rows_refused", "rows_skipped", "conversations_dropped", "kept")
+        names = ("rows_read", "rows_refused", "rows_skipped", f"{self.unit}_dropped", "kept")
         dropped = {reason: {"count": n, "first": self.examples[reason]} for reason, n in self.reasons.most_common()}
         files = [{"file": file, **counts} for file, counts in self.files.items()]
         totals = {name: self.counts[name] for name in names}
@@ -141,7 +142,7 @@ def table(summary: dict[str, Any]) -> str:
     lines = [f"{summary['rows_read']:>10,}  rows read ({summary['rows_per_second']:,} rows/s)"]
     lines += [f"{entry['count']:>10,}  dropped: {reason}" for reason, entry in summary["dropped"].items()]
     lines += [f"{count:>10,}  kept {what}" for what, count in summary["repaired"].items()]
-    lines += [f"{summary['kept']:>10,}  conversations kept"]
+    lines += [f"{summary['kept']:>10,}  {summary.get('kind', 'conversations')} kept"]
     lines += [f"{split['rows']:>10,}  {name}: {split['file']}" for name, split in splits.items() if split["file"]]
     if summary.get("test_ratio") and not splits["test"]["rows"]:
         lines += [f"{0:>10,}  test: every row has the same prompt, so there is nothing to set aside"]

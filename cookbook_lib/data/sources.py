@@ -20,7 +20,7 @@ Another file type, or another place altogether, is one decorated function:
 from __future__ import annotations
 
 import runpy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,11 +87,12 @@ def load_loader(path: Path) -> None:
     runpy.run_path(str(path))
 
 
-def source_named(name: str) -> Source:
-    """The registered source, or a CookbookError that lists those there are."""
-    if name not in SOURCES:
-        raise CookbookError(f"source {name!r} is not known; choose one of {', '.join(sorted(SOURCES))}")
-    return SOURCES[name]
+def source_named(name: str, known: Mapping[str, Source] | None = None) -> Source:
+    """The registered source, or a CookbookError that lists those there are. known: another registry than SOURCES."""
+    known = SOURCES if known is None else known
+    if name not in known:
+        raise CookbookError(f"source {name!r} is not known; choose one of {', '.join(sorted(known))}")
+    return known[name]
 
 
 def read_rows(inputs: Any, report: Report) -> Iterator[Row]:
