@@ -142,7 +142,7 @@ def _freeze(tree: DictConfig, latest: Mapping[str, Given]) -> Config:
 
 def _settle(config: Config) -> Config:
     """What follows from other keys where nobody set it: padded rows share no prompts."""
-    if config.use_remove_padding or config.recipe == "sft":
+    if config.use_remove_padding or config.recipe != "bradley_terry":
         return config
     origins = config.origins | {"data.share_prompts": "follows from use_remove_padding=false"}
     return replace(config, data=replace(config.data, share_prompts=False), origins=origins)

@@ -27,7 +27,7 @@ REASONS = {
 
 def check_recipe(config: Config) -> Broken:
     """Every broken rule as (key, what is wrong with it)."""
-    for rule in (_unread, _truncation, _best_metric, _sharing, _columns, _margin, _scale):
+    for rule in (_unread, _truncation, _best_metric, _pair_in_a_forward, _sharing, _columns, _margin, _scale):
         yield from rule(config)
 
 
@@ -64,6 +64,12 @@ def _best_metric(config: Config) -> Broken:
     elif not config.data.val_files and any(changed(config, "trainer.best_metric")):
         fix = "set data.val_files, or trainer.best_metric=val/loss"
         yield "trainer.best_metric", f"is {metric}, but there is no validation data to measure it on; {fix}"
+
+
+def _pair_in_a_forward(config: Config) -> Broken:
+    if config.recipe == "bradley_terry" and config.data.micro_batch_size == 1:
+        reason = "both answers of a pair are computed in one forward, which takes up to 2 x max_length tokens"
+        yield "data.micro_batch_size", f"is 1, but must be at least 2 in recipe bradley_terry: {reason}"
 
 
 def _sharing(config: Config) -> Broken:

@@ -104,7 +104,8 @@ class DataConfig:
     alone decides which ones, never the layout."""
     micro_batch_size: int = 12
     """With max_length, the token budget of one forward of one data-parallel group: micro_batch_size x max_length
-    tokens, packed. Lower it when memory runs out; the result stays the same."""
+    tokens, packed. Lower it when memory runs out; the result stays the same. bradley_terry keeps the two answers of a
+    pair in one forward and needs at least 2."""
     max_length: int = 8192
     """Longest conversation, tokens; for reward models, a prompt with one of its answers."""
     truncation: Literal["right", "left", "error", "turns", "drop"] = field(
@@ -124,9 +125,9 @@ class DataConfig:
     """Column with the worse answer: text, or a list of {role, content}."""
     response_key: str = field(default="response", metadata=only("pointwise"))
     """Column with the answer that is scored: text, or a list of {role, content}."""
-    share_prompts: bool = field(default=True, metadata=only("bradley_terry", "pointwise"))
-    """Compute the beginning that answers to one prompt have in common once; scores and gradients stay the same. Off
-    where use_remove_padding is false: padded rows share nothing."""
+    share_prompts: bool = field(default=True, metadata=only("bradley_terry"))
+    """Compute the beginning that a pair's answers have in common once; scores and gradients stay the same. Off where
+    use_remove_padding is false: padded rows share nothing."""
     chat_template: str | None = None
     """A .jinja file, or chatml, qwen3, llama3, mistral, gemma, deepseek; null = the tokenizer's own."""
     shuffle: bool = True
@@ -244,13 +245,14 @@ class PointwiseConfig:
     """mse and huber: regression on the score; ordinal: one threshold between every two neighbouring whole scores;
     classification: one class per whole score, whose order does not count."""
     attributes: list[str] = field(default_factory=lambda: ["score"])
-    """Columns with the scores, one or several; one head gives them all, in this order."""
+    """Columns with the scores, one or several; one head gives them all, in this order. What a row lacks is left out."""
     lowest: int = 0
-    """Lowest score of the scale; a row with a lower one is refused."""
+    """Lowest score of the scale; data with a lower one are refused."""
     highest: int = 4
-    """Highest score of the scale; a row with a higher one is refused."""
+    """Highest score of the scale; data with a higher one are refused."""
     huber_delta: float = 1.0
-    """huber only: the error, in steps of the scale, up to which the loss is a square and beyond which it is a line."""
+    """huber only: the error up to which the loss is a square and beyond which it is a line, in standard deviations of the
+    training data's scores."""
 
 
 @dataclass(frozen=True)

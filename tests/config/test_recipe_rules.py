@@ -58,31 +58,20 @@ def test_a_file_that_names_no_recipe_is_told_how(tmp_path):
 
 
 @pytest.mark.parametrize("recipe", REWARD)
-def test_every_key_of_a_reward_recipe_can_be_set(load, recipe):
-    config = load(recipe, "data.prompt_key=q", "data.share_prompts=false", "data.truncation=drop")
-    assert (config.recipe, config.data.prompt_key, config.data.share_prompts, config.data.truncation) == (
-        recipe,
-        "q",
-        False,
-        "drop",
-    )
+def test_keys_of_both_reward_recipes(load, recipe):
+    config = load(recipe, "data.prompt_key=q", "data.truncation=drop")
+    assert (config.recipe, config.data.prompt_key, config.data.truncation) == (recipe, "q", "drop")
 
 
 def test_bradley_terry_values(load):
-    given = ("use_margin=true", "margin_scale=0.5", "label_smoothing=0.1", "center_coefficient=0.01")
-    columns = ("data.chosen_key=good", "data.rejected_key=bad", "trainer.best_metric=val/accuracy")
-    config = load("bradley_terry", *(f"bradley_terry.{one}" for one in given), *columns)
-    assert vars(config.bradley_terry) == {
-        "use_margin": True,
-        "margin_scale": 0.5,
-        "label_smoothing": 0.1,
-        "center_coefficient": 0.01,
-    }
-    assert (config.data.chosen_key, config.data.rejected_key, config.trainer.best_metric) == (
-        "good",
-        "bad",
-        "val/accuracy",
-    )
+    loss = {"use_margin": True, "margin_scale": 0.5, "label_smoothing": 0.1, "center_coefficient": 0.01}
+    data = {"chosen_key": "good", "rejected_key": "bad", "share_prompts": False}
+    given = [f"bradley_terry.{name}={value}" for name, value in loss.items()]
+    given += [f"data.{name}={value}" for name, value in data.items()]
+    config = load("bradley_terry", *given, "trainer.best_metric=val/accuracy")
+    assert vars(config.bradley_terry) == loss
+    assert {name: getattr(config.data, name) for name in data} == data
+    assert config.trainer.best_metric == "val/accuracy"
 
 
 def test_pointwise_values(load):
@@ -121,6 +110,7 @@ def test_defaults_of_their_own(load):
         ("sft", "trainer.best_metric=val/accuracy", "is val/accuracy, but only bradley_terry has an accuracy"),
         ("pointwise", "trainer.best_metric=val/accuracy", "is val/accuracy, but only bradley_terry has an accuracy"),
         ("bradley_terry", "trainer.best_metric=val/accuracy data.val_files=null", "no validation data to measure it on"),
+        ("bradley_terry", "data.micro_batch_size=1", "data.micro_batch_size is 1, but must be at least 2 in recipe bradley_terry"),
         ("bradley_terry", "data.share_prompts=true use_remove_padding=false", "padded rows share nothing"),
         ("bradley_terry", "data.rejected_key=chosen", "data.rejected_key names the column 'chosen', which is named already"),
         ("bradley_terry", "data.prompt_key=''", "data.prompt_key is '', but must name a column"),
@@ -143,13 +133,12 @@ def test_refused_in_a_sentence(problems, recipe, overrides, sentence):
     assert "problems in the configuration" not in message, "more than one sentence for one mistake"
 
 
-@pytest.mark.parametrize("recipe", REWARD)
-def test_padded_rows_share_no_prompts(load, recipe):
-    padded = load(recipe, "use_remove_padding=false")
+def test_padded_rows_share_no_prompts(load):
+    padded = load("bradley_terry", "use_remove_padding=false")
     assert padded.data.share_prompts is False
     origin = {row["key"]: row["came from"] for row in config_table(padded)}
     assert origin["data.share_prompts"] == "follows from use_remove_padding=false"
-    assert load(recipe).data.share_prompts is True
+    assert load("bradley_terry").data.share_prompts is True
 
 
 def test_the_recipe_stands_in_its_file_alone(problems, load, tmp_path):
