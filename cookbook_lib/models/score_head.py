@@ -163,7 +163,7 @@ def choose_pad(tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> int:
 
     The tokenizer's own when it is not its end token, else another special token. Raises CookbookError when there is none.
     """
-    ends = {tokenizer.eos_token_id, *tokenizer("\n", add_special_tokens=False).input_ids[-1:]}
+    ends = {tokenizer.eos_token_id, _last_token(tokenizer)}
     known = [
         tokenizer.pad_token_id,
         *sorted(tokenizer.added_tokens_decoder),
@@ -176,6 +176,15 @@ def choose_pad(tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> int:
     raise CookbookError(
         "the tokenizer has no token to pad with beside its end token, and a score would be read at the wrong place: add a pad token."
     )
+
+
+def _last_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """What a conversation ends with under the tokenizer's own template; None without one."""
+    if tokenizer.chat_template is None:
+        return None
+    asked, answered = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
+    text = str(tokenizer.apply_chat_template([asked, answered], tokenize=False))
+    return int(tokenizer(text, add_special_tokens=False).input_ids[-1])
 
 
 def _checked(folder: Path, own: ScoreHead | None, wanted: ScoreHead | None) -> ScoreHead:

@@ -71,12 +71,13 @@ class CandidateSet:
         return len(self.tokens)
 
     def __getitem__(self, i: int) -> Candidates:
-        start, parts = self.tokens.offsets[i], self.parts[i]
+        row = range(len(self))[i]  # an IndexError beyond the last, and -1 is the last
+        start, parts = self.tokens.offsets[row], self.parts[row]
         ids = np.array(self.tokens.columns[0][start : start + parts.sum()])
         shared, *rests = np.split(ids, np.cumsum(parts)[:-1])
         if not self.sharing:
             shared, rests = shared[:0], [np.concatenate([shared, rest]) for rest in rests]
-        return Candidates(shared, tuple(rests), self.targets[i])
+        return Candidates(shared, tuple(rests), self.targets[row])
 
     @property
     def answers(self) -> int:
@@ -215,17 +216,31 @@ class EncodeCandidates:
             answers, targets = (record.chosen, record.rejected), [record.margin or 0.0, 0.5 if record.tie else 1.0]
         else:
             answers, targets = (record.response,), [record.scores.get(name, np.nan) for name in self.attributes]
-        prompt = record.prompt
-        documents = self._documents(prompt, answers, record.origin)
+        if np.isnan(targets).all():
+            found = f"the response has no {' and no '.join(self.attributes)}"
+            raise RowRefused("no_score", found, "name the attributes that it has", record.origin)
+        documents = self._fitting(record.prompt, answers, record.origin)
+        if len(documents) == 1:
+            return Candidates(documents[0][:0], (documents[0],), np.array(targets, np.float32))
+        if np.array_equal(*documents):  # of templates that strip, when a space is all the difference
+            found = "the two answers are the same tokens under this chat template"
+            raise RowRefused("same_answers", found, "drop the pair", record.origin)
+        shared = common_beginning(documents)
+        rests = tuple(document[shared:] for document in documents)
+        return Candidates(documents[0][:shared], rests, np.array(targets, np.float32))
+
+    def _fitting(
+        self, prompt: tuple[Message, ...], answers: tuple[str, ...], origin: Origin | None
+    ) -> list[NDArray[np.int32]]:
+        """Each answer's conversation, without as many of the prompt's oldest turns as it takes."""
+        documents = self._documents(prompt, answers, origin)
         while (longest := max(map(len, documents))) > self.max_length:
             shorter = without_oldest_turn(prompt) if self.too_long == "turns" else None
             if shorter is None:
-                raise _refused(longest, self.max_length, self.too_long, record.origin)
+                raise _refused(longest, self.max_length, self.too_long, origin)
             prompt = shorter
-            documents = self._documents(prompt, answers, record.origin)
-        shared = common_beginning(documents) if len(documents) > 1 else 0
-        rests = tuple(document[shared:] for document in documents)
-        return Candidates(documents[0][:shared], rests, np.array(targets, np.float32))
+            documents = self._documents(prompt, answers, origin)
+        return documents
 
     def _documents(
         self, prompt: tuple[Message, ...], answers: tuple[str, ...], origin: Origin | None
