@@ -22,11 +22,11 @@ def token_rows(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) 
         columns = zip(example.input_ids.tolist(), example.weights.tolist(), spoken.tolist(), strict=True)
         for position, (token, weight, speaker) in enumerate(columns):
             who = {"role": ROLES[speaker % FRAME], "template": speaker >= FRAME}
-            what = {"text": _shown(token, tokenizer), "id": token, "weight": weight}
+            what = {"text": shown_token(token, tokenizer), "id": token, "weight": weight}
             rows.append({**what, **who, "document": document, "position": position})
     return rows
 
 
-def _shown(token: int, tokenizer: PreTrainedTokenizerBase) -> str:
+def shown_token(token: int, tokenizer: PreTrainedTokenizerBase) -> str:
     text = str(tokenizer.decode([token], clean_up_tokenization_spaces=False))
     return text if text and "\N{REPLACEMENT CHARACTER}" not in text else f"⟨{tokenizer.convert_ids_to_tokens(token)}⟩"

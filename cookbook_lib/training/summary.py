@@ -26,7 +26,7 @@ def write_summary(run: Run, compared: Any = None) -> dict[str, Any]:
         "skipped_steps": run.progress.skipped,
         "processes": run.mesh.world_size,
         "final_model": str(folder / run.config.trainer.final_name),
-        "curve": str(folder / "sft_train.png"),
+        "curve": str(folder / f"{run.config.recipe}_train.png"),
         "metrics": str(folder / "metrics.jsonl"),
         "compared": compared,
     }

@@ -40,10 +40,16 @@ def raw_scores(model: ScoreModel, batch: CandidateBatch, mesh: Mesh, answers: in
 
     A batch without units goes through the model as well: other ranks wait in its collectives.
     """
+    return read_ends(model, batch, mesh, answers)
+
+
+def read_ends(model: ScoreModel, batch: CandidateBatch, mesh: Mesh, answers: int, *, head: bool = True) -> torch.Tensor:
+    """raw_scores, or, without the head, the hidden states (U, answers, D) that it would read."""
     ends = Ends.of(batch, mesh)
 
-    def read(hidden: torch.Tensor, head: torch.nn.Module) -> torch.Tensor:
-        out: torch.Tensor = head(hidden.flatten(0, 1).index_select(0, ends.places))
+    def read(hidden: torch.Tensor, score: torch.nn.Module) -> torch.Tensor:
+        last = hidden.flatten(0, 1).index_select(0, ends.places)
+        out: torch.Tensor = score(last) if head else last
         return out
 
     mine = model(batch.input_ids, batch.position_ids, batch.cu_seqlens, read, batch.continues).float()
