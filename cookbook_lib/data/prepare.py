@@ -87,6 +87,8 @@ class Tally(Generic[Record]):
     stratum: Callable[[Record], str]
     conversations: Callable[[Record], tuple[Conversation, ...]]
     """what filters judge and lengths measure: for a pair, its prompt with either answer"""
+    kept: Callable[[Record], None] = lambda record: None
+    """told of every record that is kept"""
     groups: Groups = field(default_factory=Groups)
 
 
@@ -206,6 +208,7 @@ def _spool(record: Record, writer: RecordWriter[Record], tally: Tally[Record]) -
         tally.report.refuse(error.at(record.origin))
         return
     tally.report.keep(record.origin)
+    tally.kept(record)
     for conversation in tally.conversations(record):
         tally.lengths.add(conversation)
     tally.groups.add(str(record.group), tally.stratum(record))
