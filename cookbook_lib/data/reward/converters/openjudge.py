@@ -69,7 +69,7 @@ def _listed(row: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def _answers(row: Mapping[str, Any]) -> list[Labelled]:
-    answers = []
+    answers: list[Labelled] = []
     for index, output in enumerate(_listed(row, "output")):
         field = f"output[{index}].answer"
         answer = output.get("answer", MISSING) if isinstance(output, Mapping) else output
