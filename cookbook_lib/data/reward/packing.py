@@ -38,42 +38,72 @@ class CandidateBatch:
         return replace(self, **moved)
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Segments of one packed row, side by side."""
+
+    segments: list[NDArray[np.int32]]
+    positions: list[NDArray[np.int64]]
+    continues: list[int]
+    ends: list[list[int]]  # for each example: the column of each answer's last token
+
+    @classmethod
+    def of(cls, examples: Sequence[Candidates]) -> "Layout":
+        """The examples in order, each answer behind what it shares; they may have different numbers of answers."""
+        made, place = cls([], [], [], []), 0
+        for example in examples:
+            first, after = len(made.segments), len(example.shared)
+            if after:
+                made.add(example.shared, 0, -1)
+            for rest in example.rests:
+                made.add(rest, after, first if after else -1)
+            lasts = np.cumsum([place + after, *map(len, example.rests)])[1:] - 1
+            made.ends.append(lasts.tolist())
+            place += after + sum(map(len, example.rests))
+        return made
+
+    def add(self, segment: NDArray[np.int32], position: int, continues: int) -> None:
+        """One segment more, whose first token is at `position` of its conversation."""
+        self.segments.append(segment)
+        self.positions.append(np.arange(position, position + len(segment)))
+        self.continues.append(continues)
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        return tuple(len(segment) for segment in self.segments)
+
+    @property
+    def cu_seqlens(self) -> tuple[int, ...]:
+        return tuple(int(n) for n in np.cumsum([0, *self.lengths]))
+
+    @property
+    def input_ids(self) -> torch.Tensor:
+        """(1, T) int64"""
+        return torch.from_numpy(np.concatenate(self.segments).astype(np.int64))[None]
+
+    @property
+    def position_ids(self) -> torch.Tensor:
+        """(1, T) int64"""
+        return torch.from_numpy(np.concatenate(self.positions))[None]
+
+
 def pack_candidates(
     examples: Sequence[Candidates], rows: Sequence[int], *, pad_id: int = 0, multiple: int = 1
 ) -> CandidateBatch:
     """One row (1, T), T rounded up to `multiple` by a last document of pad_id that nothing sees; alone if there is no other."""
-    segments: list[NDArray[np.int32]] = []
-    positions: list[NDArray[np.int64]] = []
-    continues: list[int] = []
-    ends: list[list[tuple[int, int]]] = []
-    place = 0
-    for example in examples:
-        first, after = len(segments), len(example.shared)
-        if after:
-            segments.append(example.shared)
-            positions.append(np.arange(after))
-            continues.append(-1)
-        for rest in example.rests:
-            segments.append(rest)
-            positions.append(np.arange(after, after + len(rest)))
-            continues.append(first if after else -1)
-        lasts = np.cumsum([place + after, *map(len, example.rests)])[1:] - 1
-        ends.append([(0, last) for last in lasts])
-        place += after + sum(map(len, example.rests))
-    lengths = [len(segment) for segment in segments]
-    if tail := multiple if not segments else -place % multiple:
-        segments.append(np.full(tail, pad_id, np.int32))
-        positions.append(np.arange(tail))
-        continues.append(-1)
+    layout = Layout.of(examples)
+    lengths = layout.lengths
+    if tail := multiple if not lengths else -sum(lengths) % multiple:
+        layout.add(np.full(tail, pad_id, np.int32), 0, -1)
     return CandidateBatch(
-        input_ids=torch.from_numpy(np.concatenate(segments).astype(np.int64))[None],
-        position_ids=torch.from_numpy(np.concatenate(positions))[None],
-        cu_seqlens=tuple(int(n) for n in np.cumsum([0, *map(len, segments)])),
-        continues=tuple(continues) if max(continues) >= 0 else None,
-        ends=_ends(ends),
+        input_ids=layout.input_ids,
+        position_ids=layout.position_ids,
+        cu_seqlens=layout.cu_seqlens,
+        continues=tuple(layout.continues) if max(layout.continues) >= 0 else None,
+        ends=_ends([[(0, last) for last in lasts] for lasts in layout.ends]),
         targets=_targets(examples),
         rows=tuple(rows),
-        lengths=tuple(lengths),
+        lengths=lengths,
     )
 
 
