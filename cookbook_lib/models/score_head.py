@@ -193,8 +193,12 @@ def _checked(folder: Path, own: ScoreHead | None, wanted: ScoreHead | None) -> S
         return wanted or own or ScoreHead()
     if (own.kind, own.labels) != (wanted.kind, wanted.labels):
         raise CookbookError(
-            f"{folder} has a {own.kind} head with {own.num_labels} outputs ({', '.join(own.labels[:4])} ...), the recipe wants "
-            f"{wanted.kind} with {wanted.num_labels} ({', '.join(wanted.labels[:4])} ...): start from a "
-            "language model, or set the recipe to match."
+            f"{folder} has {_described(own)}, the recipe wants {_described(wanted)}: start from a language model, or set "
+            "the recipe to match."
         )
     return own
+
+
+def _described(head: ScoreHead) -> str:
+    names = ", ".join(head.labels[:4]) + (" ..." if head.num_labels > 4 else "")
+    return f"the head {head.kind} with outputs {names}"
