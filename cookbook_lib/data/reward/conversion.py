@@ -9,12 +9,13 @@ Ties are decided here and in one way for all sources: dropped, or kept with `tie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from cookbook_lib.data.origin import Origin, RowError, RowSkipped, shown
 from cookbook_lib.data.records import opening_group
 from cookbook_lib.data.report import Report
+from cookbook_lib.data.reward.decontamination import Contamination
 from cookbook_lib.data.reward.records import PreferencePair, RewardRecord
 from cookbook_lib.data.reward.registry import Kind, Made, RewardConverter, RewardOptions
 from cookbook_lib.data.sources import Row
@@ -39,13 +40,13 @@ def converted_rewards(
 
 
 def uncontaminated(
-    records: Iterable[RewardRecord], contamination: Callable[[RewardRecord], str | None], report: Report
+    records: Iterable[RewardRecord], contamination: Contamination, report: Report
 ) -> Iterator[RewardRecord]:
     """The records that are in none of the benchmarks (decontamination.py)."""
     for record in records:
         reason = contamination(record)
         if reason:
-            report.drop(record.origin, reason)
+            report.drop(record.origin, reason, same_as=contamination.place(record))
         else:
             yield record
 

@@ -107,6 +107,11 @@ class Contamination:
         matches = (self._over(self._answers, self._answer_places, words_of(text), "shared answer") for text in answers)
         return next(filter(None, matches), None)
 
+    def place(self, record: RewardRecord) -> str:
+        """Where in the benchmarks the text stands that this record shares; for a record that has been found."""
+        match = self.match(record)
+        return f"{match.origin} ({match.share:.0%} of its words)" if match else ""
+
     def summary(self) -> dict[str, dict[str, Any]]:
         """For each benchmark: its rows, how many of them were met, and the records that were left out for it."""
         return {

@@ -2,6 +2,7 @@
 
     pairs     ties kept · margins (count, least, median, most) · share in which the longer answer was chosen
     scores    for each attribute: count, least, mean, most
+    both      records of each source, which for label_studio says how far its annotators agreed
 
 A judge that only prefers the longer answer reaches `longer_wins`; whatever is trained on the data has to beat it.
 """
@@ -9,7 +10,7 @@ A judge that only prefers the longer answer reaches `longer_wins`; whatever is t
 from __future__ import annotations
 
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from statistics import fmean, median
 from typing import Any
 
@@ -21,12 +22,14 @@ class Figures:
 
     def __init__(self) -> None:
         self.ties = 0
+        self._sources: Counter[str] = Counter()
         self._margins = array("d")
         self._scores: dict[str, array[float]] = defaultdict(lambda: array("d"))
         self._longer, self._unequal = 0, 0
 
     def add(self, record: RewardRecord) -> None:
         """Count one record."""
+        self._sources[str(record.source)] += 1
         if isinstance(record, PreferencePair):
             self._add_pair(record)
         else:
@@ -34,10 +37,15 @@ class Figures:
 
     def summary(self) -> dict[str, Any]:
         """What report.json says."""
+        sources = dict(self._sources.most_common())
         if self._scores:
-            return {"scores": {name: _spread(values, fmean) for name, values in self._scores.items()}}
+            return {
+                "scores": {name: _spread(values, fmean) for name, values in self._scores.items()},
+                "sources": sources,
+            }
         share = round(self._longer / self._unequal, 4) if self._unequal else None
-        return {"ties": self.ties, "margins": _spread(self._margins, median), "longer_wins": share}
+        margins = _spread(self._margins, median)
+        return {"ties": self.ties, "margins": margins, "longer_wins": share, "sources": sources}
 
     def _add_pair(self, pair: PreferencePair) -> None:
         if pair.tie:

@@ -17,6 +17,7 @@ from cookbook_lib.data.reward.benchmark_texts import benchmark_texts
 from cookbook_lib.data.reward.converters.oasst import from_tree
 from cookbook_lib.data.reward.converters.preferences import from_preference
 from cookbook_lib.data.reward.decontamination import Contamination
+from cookbook_lib.data.reward.prepare import RewardJob, prepare_reward
 from cookbook_lib.data.reward.records import PreferencePair, ScoredResponse
 from cookbook_lib.data.reward.registry import RewardOptions, user_turn
 from cookbook_lib.data.reward.word_overlap import COMMON, WordOverlap, words_of
@@ -136,6 +137,24 @@ def test_the_summary_counts_rows_met_and_records(tmp_path):
     assert found.summary() == {
         "one": {"rows": 2, "met": 2, "records": 3},
         "two": {"rows": 1, "met": 0, "records": 0},
+    }
+
+
+def test_the_report_says_what_was_left_out_and_where_it_was_found(tmp_path):
+    known = benchmark(tmp_path, row("Joke?"), row())
+    rows = [row(prompt, "good", "bad") for prompt in ("Why?", QUESTION, "Hi. " + QUESTION)]
+    data = benchmark(tmp_path, *(one | {"chosen": "good", "rejected": "bad"} for one in rows), name="data")
+    job = RewardJob("preferences", tmp_path, inputs=(str(data),), decontaminate={"bench": (str(known),)}, test_ratio=0)
+    report = prepare_reward(job)
+    assert report["kept"] == 1
+    assert report["benchmarks"] == {"bench": {"rows": 2, "met": 1, "records": 2}}
+    assert {reason: entry["first"] for reason, entry in report["dropped"].items()} == {
+        "in benchmark bench (same prompt)": [
+            {"file": str(data), "row": 2, "same_as": f"{known} row 2 (100% of its words)"}
+        ],
+        "in benchmark bench (shared words)": [
+            {"file": str(data), "row": 3, "same_as": f"{known} row 2 (100% of its words)"}
+        ],
     }
 
 

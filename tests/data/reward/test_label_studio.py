@@ -1,11 +1,16 @@
 """Label Studio exports: three kinds of tag, several annotators, their conflicts, and what was cancelled or left empty."""
 
+import dataclasses
+import json
+
 import pytest
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.origin import RowError, RowSkipped
 from cookbook_lib.data.reward.converters.label_studio import from_task
+from cookbook_lib.data.reward.files import read_pairs
 from cookbook_lib.data.reward.judgements import FIRST, SECOND, TIE, Answers, decide, judgements
+from cookbook_lib.data.reward.prepare import RewardJob, prepare_reward
 from cookbook_lib.data.reward.registry import RewardOptions
 
 DATA = {"prompt": "Why?", "answer1": "Because.", "answer2": "So."}
@@ -281,3 +286,24 @@ def test_decisions(votes, verdict, share):
 def test_tags_name_their_answer(tag, about):
     assert Answers(2, ("answer1", "answer2")).named_in(tag) == about
     assert Answers(2, ()).named_in(tag) == about
+
+
+def test_an_export_becomes_a_file_and_the_report_says_how_much_was_agreed(tmp_path):
+    sides = ["left", "left left", "left left right", "left right", "", "right"]
+    voted = [[annotation(pairwise(side), who=n) for n, side in enumerate(said.split())] for said in sides]
+    tasks = [task(*votes, **DATA | {"prompt": f"Question {n}?"}) for n, votes in enumerate(voted)]
+    tasks[5]["annotations"][0]["was_cancelled"] = True
+    (tmp_path / "export.json").write_text(json.dumps(tasks))
+
+    def prepared(**options):
+        job = RewardJob("label_studio", tmp_path, inputs=(str(tmp_path / "export.json"),), test_ratio=0)
+        return prepare_reward(dataclasses.replace(job, options=RewardOptions(**options)))
+
+    report = prepared()
+    assert report["sources"] == dict.fromkeys([f"label_studio/{how}" for how in ("single", "unanimous", "majority")], 1)
+    assert {reason: entry["count"] for reason, entry in report["dropped"].items()} == {
+        "nobody judged it (no annotation, or only cancelled and empty ones)": 2,
+        "a tie: neither answer is better": 1,
+    }
+    assert prepared(ties="keep")["sources"]["label_studio/divided"] == 1
+    assert [pair.tie for pair in read_pairs(str(tmp_path / "train.parquet"))] == [False, False, False, True]
