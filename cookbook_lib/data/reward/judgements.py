@@ -23,18 +23,15 @@ from itertools import combinations
 from typing import Any, Literal, NamedTuple
 
 from cookbook_lib.data.origin import MISSING, RowSkipped, refuse
+from cookbook_lib.data.reward.answer_names import Answers
 
 Result = Mapping[str, Any]
 Duel = tuple[int, int]  # two answers by their place, the first before the second
 FIRST, TIE, SECOND = 1, 0, -1  # a verdict on a duel
 
 TIES = {"tie", "equal", "all_equal", "same", "both", "neither", "all answers are of equal quality"}
-SIDES = {"left": 0, "right": 1, "a": 0, "b": 1}
 OVERALL = ("", "rating", "score", "overall")
 ORDER = re.compile(r"\W*(\d+)\s*([<>=])\s*(\d+)\W*")
-NUMBERED = re.compile(r"(?:answer|response|output|completion|option|text)?[\s_-]*(\d+)", re.IGNORECASE)
-APART = r"(?<![^\W_])(?:%s)(?![^\W_])"  # neither a letter nor a digit goes on before or after
-TAGGED = re.compile(APART % NUMBERED.pattern, re.IGNORECASE)
 
 
 @dataclass
@@ -46,44 +43,22 @@ class Judgement:
     ratings: dict[int, dict[str, float]] = field(default_factory=dict)
 
 
+class Said(NamedTuple):
+    """One result: what its tag is about (an answer, by place, and an aspect of it; None if no answer), and its value."""
+
+    kind: str
+    tag: str
+    place: int | None
+    aspect: str | None
+    value: Mapping[str, Any]
+
+
 class Decision(NamedTuple):
     """What annotators say together: the verdict, the share of them that gave it, and a word for how they agree."""
 
     verdict: int
     share: float
     agreement: Literal["single", "unanimous", "majority", "divided"]
-
-
-@dataclass(frozen=True)
-class Answers:
-    """How many answers a task has, and what its data calls them."""
-
-    count: int
-    names: tuple[str, ...] = ()
-
-    def named_in(self, text: str) -> tuple[int, str] | None:
-        """The answer that a tag such as `answer1_rating` or `rating_2` is about, and the rest of its name; or None."""
-        for place, name in enumerate(self.names):
-            if name and (found := re.search(APART % re.escape(name), text)):
-                return place, _without(text, found)
-        found = TAGGED.search(text)
-        if found is None or not 1 <= int(found[1]) <= self.count:
-            return (0, text) if self.count == 1 else None
-        return int(found[1]) - 1, _without(text, found)
-
-    def chosen_in(self, text: str) -> int | None:
-        """The answer that a choice names: by its field, its number, its side; None for a choice about something else."""
-        text = text.strip()
-        if text in self.names:
-            return self.names.index(text)
-        if self.count == 2 and text.lower() in SIDES:
-            return SIDES[text.lower()]
-        found = NUMBERED.fullmatch(text)
-        return int(found[1]) - 1 if found and 1 <= int(found[1]) <= self.count else None
-
-
-def _without(text: str, found: re.Match[str]) -> str:
-    return (text[: found.start()] + text[found.end() :]).strip(" _-")
 
 
 def judgements(task: Mapping[str, Any], answers: Answers, control: str | None = None) -> list[Judgement]:
@@ -140,27 +115,48 @@ def _results(annotation: Mapping[str, Any]) -> list[Result]:
 
 
 def _judgement(annotator: str, results: Iterable[Result], answers: Answers, control: str | None) -> Judgement:
-    made = Judgement(annotator)
-    ranks: dict[int, float] = {}
-    choices: dict[Duel, int] = {}
-    for item in results:
-        tag, value = str(item.get("from_name")), item.get("value")
-        about = answers.named_in(tag)
-        if not isinstance(value, Mapping) or control not in (None, tag, about and about[1]):
-            continue
-        if item.get("type") == "pairwise":
-            made.verdicts = _selected(value.get("selected", MISSING), answers)
-        elif item.get("type") == "rating" and about:
-            attribute = "score" if about[1] in OVERALL else about[1]
-            made.ratings.setdefault(about[0], {})[attribute] = _number(tag, value.get("rating", MISSING))
-        elif item.get("type") == "choices":
-            for choice in map(str, value.get("choices") or ()):
-                if about and answers.count > 1 and choice.isdecimal():
-                    ranks[about[0]] = -float(choice)
-                else:
-                    choices |= _chosen(tag, choice, answers, named=control == tag)
-    made.verdicts = made.verdicts or verdicts_of(ranks) or choices
-    return made
+    said = [_said(item, answers) for item in results if isinstance(item.get("value"), Mapping)]
+    said = [one for one in said if control in (None, one.tag, one.aspect)]
+    return Judgement(annotator, _verdicts(said, answers, control), _ratings(said))
+
+
+def _said(result: Result, answers: Answers) -> Said:
+    tag = str(result.get("from_name"))
+    place, aspect = answers.named_in(tag) or (None, None)
+    return Said(str(result.get("type")), tag, place, aspect, result["value"])
+
+
+def _ratings(said: Iterable[Said]) -> dict[int, dict[str, float]]:
+    ratings: dict[int, dict[str, float]] = {}
+    for kind, tag, place, aspect, value in said:
+        if kind == "rating" and place is not None:
+            attribute = "score" if aspect in OVERALL else str(aspect)
+            ratings.setdefault(place, {})[attribute] = _number(tag, value.get("rating", MISSING))
+    return ratings
+
+
+def _verdicts(said: Iterable[Said], answers: Answers, control: str | None) -> dict[Duel, int]:
+    """From a pairwise tag, else from ranks, else from choices; each by the one tag that there is."""
+    pairwise: dict[str, dict[Duel, int]] = {}
+    ranks: dict[str, dict[int, float]] = {}
+    choices: dict[str, dict[Duel, int]] = {}
+    for kind, tag, place, aspect, value in said:
+        if kind == "pairwise":
+            pairwise[tag] = _selected(value.get("selected", MISSING), answers)
+        for choice in map(str, value.get("choices") or ()) if kind == "choices" else ():
+            if place is not None and answers.count > 1 and choice.isdecimal():
+                ranks.setdefault(str(aspect), {})[place] = -float(choice)
+            elif verdicts := _chosen(tag, choice, answers, named=control == tag):
+                choices[tag] = verdicts
+    ranked = {aspect: verdicts_of(merits) for aspect, merits in ranks.items()}
+    return next(filter(None, map(_only, (pairwise, ranked, choices))), {})
+
+
+def _only(verdicts: dict[str, dict[Duel, int]]) -> dict[Duel, int]:
+    """The verdicts of the one tag; several could say different things."""
+    if len(verdicts) > 1:
+        refuse("annotations", sorted(verdicts), "one tag says which answer is better", "name it with --control")
+    return next(iter(verdicts.values()), {})
 
 
 def verdicts_of(merits: Mapping[int, float]) -> dict[Duel, int]:

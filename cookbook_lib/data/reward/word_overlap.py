@@ -46,11 +46,8 @@ class WordOverlap:
         ends = np.cumsum([0, *map(len, ids)])
         self._words = np.concatenate(ids) if ids else np.zeros(0, np.int32)
         self._text = np.repeat(np.arange(len(ids), dtype=np.int32), np.diff(ends))
-        positions = self._distinctive(self._within_a_text())
-        hashes = self._hashed(self._words)[positions]
-        order = np.argsort(hashes, kind="stable")
-        self._hashes, self._positions = hashes[order], positions[order]
-        self._countable = self._covered(positions, len(ids))
+        self._hashes, self._positions = self._distinctive(self._within_a_text())
+        self._countable = self._covered(self._positions, len(ids))
 
     def best(self, words: Sequence[str]) -> tuple[int, float] | None:
         """The known text that these words repeat most, by share, and that share; None if no n-gram is common to both."""
@@ -70,12 +67,16 @@ class WordOverlap:
         count = max(len(self._words) - self.length + 1, 0)
         return np.flatnonzero(self._text[:count] == self._text[self.length - 1 :])
 
-    def _distinctive(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """These n-grams without those that more than COMMON texts have."""
+    def _distinctive(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """Hashes in order, and where their n-grams begin; without n-grams that more than COMMON texts have."""
         hashes = self._hashed(self._words)[positions]
-        once = np.unique(np.stack([hashes, self._text[positions].astype(np.uint64)], axis=1), axis=0)[:, 0]
-        values, texts = np.unique(once, return_counts=True)
-        return positions[~np.isin(hashes, values[texts > COMMON])]
+        order = np.argsort(hashes, kind="stable")  # of one n-gram, its texts stay in order
+        hashes, positions = hashes[order], positions[order]
+        another = np.diff(hashes, prepend=~hashes[:1]) != 0
+        in_another_text = another | (np.diff(self._text[positions], prepend=-1) != 0)
+        gram = np.cumsum(another) - 1
+        keep = np.bincount(gram, weights=in_another_text)[gram] <= COMMON
+        return hashes[keep], positions[keep]
 
     def _hashed(self, ids: NDArray[np.int32]) -> NDArray[np.uint64]:
         """One number for the n-gram that begins at each word."""

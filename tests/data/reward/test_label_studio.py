@@ -7,9 +7,10 @@ import pytest
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.origin import RowError, RowSkipped
+from cookbook_lib.data.reward.answer_names import Answers
 from cookbook_lib.data.reward.converters.label_studio import from_task
 from cookbook_lib.data.reward.files import read_pairs
-from cookbook_lib.data.reward.judgements import FIRST, SECOND, TIE, Answers, decide, judgements
+from cookbook_lib.data.reward.judgements import FIRST, SECOND, TIE, decide, judgements
 from cookbook_lib.data.reward.prepare import RewardJob, prepare_reward
 from cookbook_lib.data.reward.registry import RewardOptions
 
@@ -172,6 +173,13 @@ def test_a_question_about_something_else_is_not_a_verdict():
     both = task(annotation(pairwise("right", "shorter"), pairwise("left", "better")))
     assert convert(both, control="shorter")[0].chosen == "So."
     assert convert(both, control="better")[0].chosen == "Because."
+    with pytest.raises(RowError, match=r"\['better', 'shorter'\], but one tag says which answer is better; name it"):
+        convert(both)
+    ranks = {"answer1_rank": "1", "answer2_rank": "2", "answer1_tone": "2", "answer2_tone": "1"}
+    row = task(annotation(*(choice(rank, tag) for tag, rank in ranks.items())))
+    assert convert(row, control="tone")[0].chosen == "So."
+    with pytest.raises(RowError, match=r"\['rank', 'tone'\], but one tag"):
+        convert(row)
 
 
 def test_a_prompt_of_messages_and_equal_answers():

@@ -2,11 +2,15 @@
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.origin import RowError
 from cookbook_lib.data.reward.converters.openjudge import from_openjudge
+from cookbook_lib.data.reward.files import read_pairs, read_scores
+from cookbook_lib.data.reward.prepare import RewardJob, prepare_reward
 from cookbook_lib.data.reward.registry import RewardOptions
 
 USER = {"role": "user", "content": "Why?"}
@@ -112,3 +116,22 @@ def test_rows_that_break_the_format(given, kind, sentence):
 def test_an_unknown_aspect_is_named():
     with pytest.raises(CookbookError, match="aspect 'tone' is not scored here; choose from helpfulness"):
         convert(row(output("a", helpfulness=1)), "scores", aspect=(("tone", 1.0),))
+
+
+def test_parquet_files_of_both_layouts_become_files_of_ours(tmp_path):
+    """Parquet gives all labels of a column the same keys, and nulls for those that a label does not have."""
+    labels = [{"preference": "B", "preference_strength": 2}, {"preference": "A", "preference_strength": None}]
+    compared = [row(output("a", **label), output(f"b{n}", **label)) for n, label in enumerate(labels)]
+    scored = [row(output(text, helpfulness=score, preference=None)) for text, score in (("a", 0), ("b", 4))]
+    for kind, rows in (("pairs", compared), ("scores", scored)):
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{kind}.parquet")
+        job = RewardJob(
+            "openjudge", tmp_path / kind, inputs=(str(tmp_path / f"{kind}.parquet"),), kind=kind, test_ratio=0
+        )
+        assert prepare_reward(job)["kept"] == 2
+    pairs = read_pairs(str(tmp_path / "pairs/train.parquet"))
+    assert [(pair.chosen, pair.rejected, pair.margin) for pair in pairs] == [("b0", "a", 2.0), ("a", "b1", None)]
+    assert [made.scores for made in read_scores(str(tmp_path / "scores/train.parquet"))] == [
+        {"score": 0.0},
+        {"score": 4.0},
+    ]

@@ -26,7 +26,8 @@ from cookbook_lib.config import CookbookError
 from cookbook_lib.data.converters.fields import checked_text
 from cookbook_lib.data.messages import Message
 from cookbook_lib.data.origin import MISSING, RowSkipped, refuse
-from cookbook_lib.data.reward.judgements import SECOND, TIE, Answers, Judgement, decide, judgements, verdicts_of
+from cookbook_lib.data.reward.answer_names import Answers
+from cookbook_lib.data.reward.judgements import SECOND, TIE, Judgement, decide, judgements, verdicts_of
 from cookbook_lib.data.reward.ranking import made_pair, made_scored
 from cookbook_lib.data.reward.registry import Kind, Made, RewardOptions, register_reward_converter, user_turn
 from cookbook_lib.data.spellings import normalise
