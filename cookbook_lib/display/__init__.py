@@ -1,9 +1,20 @@
 """What the notebooks show: curves, bars, tables, pictures, sources, widgets. Plain values in, no other room known."""
 
+from cookbook_lib.display.benchmark_plots import benchmark_bars as benchmark_bars
+from cookbook_lib.display.benchmark_plots import matrix_heatmap as matrix_heatmap
 from cookbook_lib.display.conversations import conversation as conversation
 from cookbook_lib.display.conversations import side_by_side as side_by_side
+from cookbook_lib.display.curves import PAIR_PANELS as PAIR_PANELS
+from cookbook_lib.display.curves import SCORE_PANELS as SCORE_PANELS
 from cookbook_lib.display.curves import LiveCurves as LiveCurves
 from cookbook_lib.display.curves import training_curves as training_curves
+from cookbook_lib.display.judge_pictures import judge_pictures as judge_pictures
+from cookbook_lib.display.judge_pictures import save_pictures as save_pictures
+from cookbook_lib.display.judge_plots import margin_histogram as margin_histogram
+from cookbook_lib.display.judge_plots import reliability_diagram as reliability_diagram
+from cookbook_lib.display.judge_plots import score_against_length as score_against_length
+from cookbook_lib.display.judge_plots import score_distribution as score_distribution
+from cookbook_lib.display.mistakes import confident_mistakes as confident_mistakes
 from cookbook_lib.display.packing import packing_picture as packing_picture
 from cookbook_lib.display.plots import bars as bars
 from cookbook_lib.display.plots import length_histogram as length_histogram

@@ -29,6 +29,18 @@ PANELS = {
     "train/grad_norm": "gradient norm",
     "train/tokens_per_second": "tokens per second",
 }
+PAIR_PANELS = {
+    "val/accuracy": "validation accuracy",
+    "train/margin": "margin of the scores",
+    "train/lr": "learning rate",
+    "train/grad_norm": "gradient norm",
+}
+SCORE_PANELS = {
+    "val/mae": "validation: mean error",
+    "val/exact": "validation: exact after rounding",
+    "train/lr": "learning rate",
+    "train/grad_norm": "gradient norm",
+}
 SIZE = (9.2, 3.9)  # inches
 
 
