@@ -145,14 +145,14 @@ def reliability_diagram(curves: Mapping[str, Mapping[str, Any]], *, title: str =
             below.bar(middle, point["pairs"], 0.92 * width, color=BLUE, alpha=0.35)
         top.set_ylabel("share that is right")
         top.set_ylim(-0.02, 1.02)
-        top.legend(loc="lower right")
+        top.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=2, handletextpad=0.4, columnspacing=1.2)
         below.set_ylabel("pairs")
         below.locator_params(axis="y", nbins=2)
         below.set_xlabel("how sure the judge is of the answer that it prefers")
         below.set_xlim(0.49, 1.01)
         set_title(top, title, "")
 
-    return Picture(draw, (5.0, 4.2), f"{title}: {said or 'no pair with scores'}")
+    return Picture(draw, (5.6, 4.2), f"{title}: {said or 'no pair with scores'}")
 
 
 def finite(values: Sequence[float | None]) -> list[float]:
