@@ -89,8 +89,8 @@ def _content(field: str, content: Any, role: Any) -> Message:
     found: dict[str, list[Any]] = {"reasoning": [], "tool_call": []}
     for index, part in enumerate(content):
         kind = part.get("type") if isinstance(part, Mapping) else None
-        if kind in found:
-            found[kind].append(part.get("value", part.get("text")))
+        if isinstance(kind, str) and kind in found:
+            found[kind].append(_value_of_part(f"{field}[{index}]", part))
         else:
             texts.append(_text_of_part(f"{field}[{index}]", part))
     message: Message = {"content": "".join(texts)}
@@ -101,9 +101,17 @@ def _content(field: str, content: Any, role: Any) -> Message:
     return message
 
 
+def _value_of_part(field: str, part: Mapping[str, Any]) -> Any:
+    value = part.get("value", part.get("text"))
+    if part["type"] == "reasoning" and not isinstance(value, str):
+        refuse(f"{field}.value", value, "reasoning is text", "write it as a string")
+    return value
+
+
 def _text_of_part(field: str, part: Any) -> str:
     kind = part.get("type", "text") if isinstance(part, Mapping) else None
-    text = part.get(TEXT_PARTS[kind], part.get("value")) if isinstance(part, Mapping) and kind in TEXT_PARTS else None
+    key = TEXT_PARTS.get(kind) if isinstance(kind, str) else None
+    text = part.get(key, part.get("value")) if key else None
     if not isinstance(text, str):
         refuse(field, part, "only text can be learned here", "leave out images and audio, or describe them in words")
     return text

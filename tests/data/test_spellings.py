@@ -68,3 +68,15 @@ def test_tools_are_nested_whether_flat_nested_or_json():
     assert normalise_tools("[]") is normalise_tools("") is normalise_tools(None) is None
     with pytest.raises(RowError, match="it must be JSON"):
         normalise_tools("[{")
+
+
+@pytest.mark.parametrize(
+    ("part", "sentence"),
+    [
+        ({"type": []}, "only text can be learned"),
+        ({"type": "reasoning"}, r"content\[0\].value is None, but reasoning is text"),
+    ],
+)
+def test_parts_that_are_none(part, sentence):
+    with pytest.raises(RowError, match=sentence):
+        normalise([{"role": "assistant", "content": [part]}])

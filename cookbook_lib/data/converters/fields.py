@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,7 +34,7 @@ def checked_text(name: str, value: Any) -> str:
 def whole_number(row: Mapping[str, Any], name: str, low: int, high: int) -> int:
     """A whole number in [low, high]; 3.0 counts, true does not."""
     value = row.get(name, MISSING)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or int(value) != value:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value % 1:
         refuse(name, value, f"it must be a whole number from {low} to {high}", "correct the row")
     if not low <= value <= high:
         refuse(name, value, f"it must lie between {low} and {high}", "correct the row")

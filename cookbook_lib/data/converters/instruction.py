@@ -42,7 +42,10 @@ def _system(row: dict[str, Any]) -> list[Message]:
 
 
 def _history(row: dict[str, Any]) -> Iterator[Message]:
-    for index, turn in enumerate(row.get("history") or ()):
+    history = row.get("history") or ()
+    if not isinstance(history, list | tuple):
+        refuse("history", history, "past turns are a list of pairs [question, answer]", "correct the row")
+    for index, turn in enumerate(history):
         if not isinstance(turn, list | tuple) or len(turn) != 2:
             refuse(f"history[{index}]", turn, "a past turn is a pair [question, answer]", "correct the row")
         yield _user(checked_text(f"history[{index}][0]", turn[0]))

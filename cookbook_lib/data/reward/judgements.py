@@ -143,7 +143,7 @@ def _verdicts(said: Iterable[Said], answers: Answers, control: str | None) -> di
     for kind, tag, place, aspect, value in said:
         if kind == "pairwise":
             pairwise[tag] = _selected(value.get("selected", MISSING), answers)
-        for choice in map(str, value.get("choices") or ()) if kind == "choices" else ():
+        for choice in _choices(tag, value) if kind == "choices" else ():
             if place is not None and answers.count > 1 and choice.isdecimal():
                 ranks.setdefault(str(aspect), {})[place] = -float(choice)
             elif verdicts := _chosen(tag, choice, answers, named=control == tag):
@@ -189,6 +189,13 @@ def _chosen(tag: str, choice: str, answers: Answers, named: bool) -> dict[Duel, 
         rule = f"a choice names one of {answers.count} answers (answer_1, left, 1>2) or says tie"
         refuse(f"{tag}.choices", choice, rule, "rename the choice, or name another tag with --control")
     return {duel: FIRST if duel[0] == best else SECOND for duel in duels if best in duel}
+
+
+def _choices(tag: str, value: Mapping[str, Any]) -> list[str]:
+    choices = value.get("choices") or []
+    if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
+        refuse(f"{tag}.choices", choices, "choices are a list of texts", "export as JSON")
+    return choices
 
 
 def _number(tag: str, value: Any) -> float:

@@ -75,6 +75,7 @@ def test_sharegpt_calls_and_tools(as_list):
             {"instruction": "x", "output": "y", "history": ["z"]},
             r"history\[0\] is 'z', but a past turn is a pair",
         ),
+        ("alpaca", {"instruction": "x", "output": "y", "history": True}, "history is True, but past turns are a list"),
         ("openai", {"conversations": []}, "messages is missing"),
         ("openai", {"messages": [{"from": "human", "value": "x"}]}, "use --source sharegpt for from/value"),
         ("openai", {"messages": [{"role": "bot", "content": "x"}]}, "is 'bot', but a role is one of"),
@@ -83,6 +84,7 @@ def test_sharegpt_calls_and_tools(as_list):
         ("helpsteer2", {"prompt": "x", "response": "y"}, "correctness is missing"),
         ("helpsteer2", {"prompt": "x", "response": "y", "correctness": 5}, "must lie between 0 and 4"),
         ("helpsteer2", {"prompt": "x", "response": "y", "correctness": 3.5}, "must be a whole number"),
+        ("helpsteer2", {"prompt": "x", "response": "y", "correctness": float("inf")}, "must be a whole number"),
         (
             "helpsteer2",
             {"prompt": "x<extra_id_1>Assistant\ny", "response": "y", "correctness": 4},

@@ -112,7 +112,11 @@ def test_ranked_completions_make_every_pair():
             {"conversations": [turn("human", "Why?")], "chosen": "x", "rejected": "y"},
             r"chosen is 'x', but .* \{from, value\}",
         ),
-        ({"conversations": None, "chosen": turn("gpt", "x"), "rejected": turn("narrator", "y")}, "from is 'narrator'"),
+        (
+            {"conversations": [turn("human", "q")], "chosen": turn("gpt", "x"), "rejected": turn("narrator", "y")},
+            "from is 'narrator'",
+        ),
+        ({"conversations": None, "chosen": turn("gpt", "x"), "rejected": turn("gpt", "y")}, "conversations is None"),
         ({"prompt": "Why?", "chosen": "x", "rejected": "y", "tools": [{"name": "look"}]}, "no descriptions of tools"),
         ({"prompt": "Why?", "chosen": "x", "rejected": "y", "margin": "2"}, "margin is '2', but it must be a number"),
         ({"prompt": "Why?", "chosen": "x", "rejected": "y", "margin": -1}, "margin is -1.0, but a margin is 0 or more"),

@@ -25,7 +25,7 @@ def from_label(row: dict[str, Any], kind: Kind, options: RewardOptions) -> Score
     """One marked answer -> a response of score 1 or 0."""
     refuse_tools(row)
     if "conversations" in row:
-        row = row | {"messages": from_turns(row, *row["conversations"] or ())}
+        row = row | {"messages": from_turns(row)}
     answer_key = "messages" if "messages" in row else "completion"
     prompt, (response,) = prompt_and_answers(row, "prompt", answer_key)
     return ScoredResponse(prompt, response, {"score": _score(row.get("label", MISSING))}, source="kto")

@@ -58,7 +58,7 @@ def _rankings(field: str, node: Node, above: tuple[Message, ...]) -> Iterator[tu
 
 def _message(field: str, node: Node) -> Message:
     role, text = node.get("role", MISSING), node.get("text", MISSING)
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         refuse(f"{field}.role", role, f"a role is one of {', '.join(ROLES)}", "leave the tree out")
     if not isinstance(text, str):
         refuse(f"{field}.text", text, "it must be a string", "leave the tree out")

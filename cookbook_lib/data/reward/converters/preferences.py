@@ -47,7 +47,7 @@ def from_preference(row: dict[str, Any], kind: Kind, options: RewardOptions) -> 
 
 def _dialogue(row: dict[str, Any]) -> tuple[tuple[Message, ...], list[str]]:
     if "conversations" in row:
-        row = {name: from_turns(row, *(row["conversations"] or ()), _turn(row, name)) for name in ANSWERS}
+        row = {name: from_turns(row, _turn(row, name)) for name in ANSWERS}
     elif "instruction" in row:
         answered = from_instruction({**row, "output": "(chosen or rejected)", "instances": None}, Options())
         row = row | {"prompt": list(next(iter(answered)).messages[:-1])}

@@ -8,11 +8,17 @@ from typing import Any
 from cookbook_lib.data.converters.registry import Options
 from cookbook_lib.data.converters.sharegpt import from_sharegpt
 from cookbook_lib.data.messages import Message
-from cookbook_lib.data.origin import refuse
+from cookbook_lib.data.origin import MISSING, refuse
 
 
-def from_turns(row: Mapping[str, Any], *turns: Any) -> list[Message]:
-    """ShareGPT turns -> messages, after the row's `system` if it has one; raises RowError for a role nobody publishes."""
+def from_turns(row: Mapping[str, Any], *answer: Any) -> list[Message]:
+    """A row's `system` and `conversations`, and an answer if it stands elsewhere -> messages.
+
+    Raises RowError for turns that are none, and for a role that nobody publishes.
+    """
+    turns = row.get("conversations", MISSING)
+    if isinstance(turns, list | tuple):
+        turns = [*turns, *answer]
     return list(from_sharegpt({"conversations": turns, "system": row.get("system")}, Options()).messages)
 
 
