@@ -21,7 +21,7 @@ from cookbook_lib.data.converters.fields import text_field
 from cookbook_lib.data.converters.helpsteer2 import SCORES, prompt_turns
 from cookbook_lib.data.converters.judge import same_prompt
 from cookbook_lib.data.messages import Message
-from cookbook_lib.data.origin import RowSkipped
+from cookbook_lib.data.origin import RowError, RowSkipped, refuse
 from cookbook_lib.data.reward.ranking import ranked_pairs
 from cookbook_lib.data.reward.records import PreferencePair, RewardRecord, ScoredResponse
 from cookbook_lib.data.reward.registry import Kind, Made, RewardOptions, register_reward_converter, user_turn
@@ -57,11 +57,20 @@ def compared(row: Mapping[str, Any], kind: Kind, options: RewardOptions, source:
 
 
 def _pairs(row: Mapping[str, Any], options: RewardOptions) -> Iterator[Made]:
-    responses = row["responses"]
+    prompt, responses = _prompt(row), row.get("responses") or [row]
     if len(responses) < 2:
         raise RowSkipped("the only response to its prompt: nothing to compare it with")
-    merits = [(response, scores["score"]) for response, scores in (_scored(each, options) for each in responses)]
-    yield from ranked_pairs(_prompt(row), merits, _source(responses[0]))
+    scored = (_member(place, each, options) for place, each in enumerate(responses, start=1))
+    merits = [(response, scores["score"]) for response, scores in scored]
+    yield from ranked_pairs(prompt, merits, _source(responses[0]))
+
+
+def _member(place: int, row: Mapping[str, Any], options: RewardOptions) -> tuple[str, dict[str, float]]:
+    """One of several responses; the origin of an error is the row of the first, so the error says which it is about."""
+    try:
+        return _scored(row, options)
+    except RowError as error:
+        refuse(f"{error.field} of response {place}", error.found, error.rule, error.fix)
 
 
 def _scored(row: Mapping[str, Any], options: RewardOptions) -> tuple[str, dict[str, float]]:

@@ -100,6 +100,7 @@ def test_helpsteer2_pairs_are_the_responses_to_one_prompt():
     tie = one("helpsteer2", STEER, BETTER, aspect=weights_from("correctness"))
     assert tie.tie
     assert not tie.margin
+    assert "correctness of response 2 is 9, but" in refused("helpsteer2", STEER, {**BETTER, "correctness": 9})
     alone, report = converted("helpsteer2", STEER, {**BETTER, "prompt": "Something else"})
     assert alone == []
     assert report.reasons == {"the only response to its prompt: nothing to compare it with": 2}
@@ -216,10 +217,14 @@ TURN = "\n\nHuman: Hi\n\nAssistant: "
 @pytest.mark.parametrize(
     ("source", "row", "sentence"),
     [
-        ("helpsteer2", {**STEER, "helpfulness": 5}, "helpfulness is 5, but it must lie between 0 and 4"),
-        ("helpsteer2", {**STEER, "verbosity": -1}, "verbosity is -1"),
-        ("helpsteer2", {**STEER, "helpfulness": None}, "helpfulness is None, but it must be a whole number"),
-        ("helpsteer2", {**STEER, "helpfulness": "3"}, "helpfulness is '3'"),
+        ("helpsteer2", {**STEER, "helpfulness": 5}, "helpfulness of response 1 is 5, but it must lie between 0 and 4"),
+        ("helpsteer2", {**STEER, "verbosity": -1}, "verbosity of response 1 is -1"),
+        (
+            "helpsteer2",
+            {**STEER, "helpfulness": None},
+            "helpfulness of response 1 is None, but it must be a whole number",
+        ),
+        ("helpsteer2", {**STEER, "helpfulness": "3"}, "helpfulness of response 1 is '3'"),
         ("helpsteer2", {"response": "a", "helpfulness": 1}, "prompt is missing"),
         ("helpsteer2", {**COMPARED, "preference_strength": 4}, "preference_strength is 4"),
         ("helpsteer2", {**COMPARED, "preference_strength": 1.5}, "preference_strength is 1.5"),
