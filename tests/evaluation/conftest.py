@@ -12,8 +12,10 @@ from cookbook_lib.data.records import Conversation, chat
 from cookbook_lib.data.templates import resolve_template
 from cookbook_lib.models.attention import varlen_attention
 from cookbook_lib.models.loading import build_model, load_tokenizer, load_weights
+from cookbook_lib.models.score_head import ScoreHead
 from cookbook_lib.models.tiny import build_tiny
 from cookbook_lib.training.objectives.sft import SFT
+from tests.evaluation.reward_folders import reward_model
 
 COLOURS = {"box": "teal", "door": "red", "lamp": "blue", "chair": "black", "cup": "green", "hat": "white"}
 STEPS = 120
@@ -57,3 +59,9 @@ def checkpoint(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.save_pretrained(folder)
     (folder / "cookbook.json").write_text(json.dumps({"base": str(base), "recipe": "sft", "step": STEPS}))
     return folder
+
+
+@pytest.fixture(scope="session")
+def reward_folder(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reward model with one score."""
+    return reward_model(base, tmp_path_factory.mktemp("reward") / "best", ScoreHead())
