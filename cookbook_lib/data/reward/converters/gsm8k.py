@@ -4,8 +4,9 @@
         pairs    every correct solution of a question over every wrong one
         scores   1 for a correct solution, 0 for a wrong one
 
-The questions are those of GSM8K's test set, so what is trained on them says nothing on GSM8K. The ground truth was written by people and is left out: it could be told from the models' by its style alone. Calculator
-marks (`<<48/2=24>>`) are taken out, as for SFT.
+The questions are those of GSM8K's test set, so what is trained on them says nothing on GSM8K. The ground truth was
+written by people and is left out: it could be told from the models' by its style alone. Calculator marks
+(`<<48/2=24>>`) are taken out, as for SFT.
 """
 
 from __future__ import annotations
