@@ -26,7 +26,7 @@ PUBLISHED = (
     ),
     Source(
         "helpsteer2-preference",
-        "helpsteer2",
+        "helpsteer2-preference",
         "the same prompts, responses compared by people, -3..3",
         "nvidia/HelpSteer2/preference/preference.jsonl.gz",
     ),

@@ -179,6 +179,7 @@ def test_what_a_benchmark_asks_is_left_out(tmp_path):
         (["--source", "gsm8k"], "source 'gsm8k' has no public data set; give --input"),
         (["--source", "embedded", "--input", "{folder}/pairs.jsonl"], "makes its own rows"),
         (["--source", "hh", "--kind", "scores", "--input", "{folder}"], "'hh' rows make pairs, and no scores"),
+        (["--source", "helpsteer2-preference", "--kind", "scores", "--input", "{folder}"], "make pairs, and no scores"),
         (["--source", "hh", "--aspect", "wit", "--input", "{folder}"], "--aspect has no effect on pairs of 'hh' rows"),
         (["--source", "embedded", "--aspect", "wit"], "aspect 'wit' is not scored here; choose from helpfulness"),
         (["--source", "embedded", "--aspect", ""], "aspect '' must name attributes"),

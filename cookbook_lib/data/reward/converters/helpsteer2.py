@@ -46,6 +46,12 @@ def from_helpsteer2(row: dict[str, Any], kind: Kind, options: RewardOptions) -> 
     return _pairs(row, options)
 
 
+@register_reward_converter("helpsteer2-preference", about="two responses and a preference -3..3")
+def from_preference(row: dict[str, Any], kind: Kind, options: RewardOptions) -> PreferencePair:
+    """The pair that was compared."""
+    return compared(row, kind, options, "helpsteer2")
+
+
 def compared(row: Mapping[str, Any], kind: Kind, options: RewardOptions, source: str) -> PreferencePair:
     """A comparison by strength -> one pair; raises CookbookError where scores were asked for."""
     comparison = comparison_of(row)
