@@ -41,6 +41,7 @@ SOUND = {
         {"prompt": "q", "response": "a", **SCORES},
         {"prompt": "q", "response_1": "a", "response_2": "b", "preference_strength": 1},
     ],
+    "helpsteer2-preference": [{"prompt": "q", "response_1": "a", "response_2": "b", "preference_strength": 1}],
     "helpsteer3": [{"context": [QUESTION], "response1": "a", "response2": "b", "overall_preference": -2}],
     "hh": [{"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"}],
     "kto": [
