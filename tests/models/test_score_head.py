@@ -90,7 +90,7 @@ def test_scores_by_hand():
 def test_scores_stay_on_the_scale(head):
     scores = head.scores(100 * torch.randn(50, head.num_labels, generator=torch.Generator().manual_seed(0)))
     assert scores.shape == (50, 2)
-    assert 1 <= scores.min() and scores.max() <= 3
+    assert scores.min() >= 1 and scores.max() <= 3
 
 
 # ------------------------------------------------------------------------------------------------------------ a model
