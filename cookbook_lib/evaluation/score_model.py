@@ -92,23 +92,22 @@ class ScoringModel:
         self, conversations: Sequence[Conversation], progress: Progress | None = None
     ) -> list[Scored | CookbookError]:
         """For each conversation what was found, or why nothing was. progress: gets the number of those just finished."""
-        found: list[Scored | CookbookError | None] = [None] * len(conversations)
-        documents: dict[int, NDArray[np.int32]] = {}
+        found: dict[int, Scored | CookbookError] = {}
+        asking: dict[bytes, list[int]] = {}  # equal documents are computed once: their scores are equal to the bit
         for i, conversation in enumerate(conversations):
             try:
-                documents[i] = self._document(conversation)
+                asking.setdefault(self._document(conversation).tobytes(), []).append(i)
             except CookbookError as error:
                 found[i] = error
-        numbers = list(documents)
-        if progress and len(numbers) < len(found):
-            progress(len(found) - len(numbers))
-        for chosen, raw in self._scorer.outputs(list(documents.values()), self.max_tokens):
-            for i, own, values in zip(chosen, raw, self.head.scores(raw).tolist(), strict=True):
-                found[numbers[i]] = self._scored(len(documents[numbers[i]]), own, values)
+        if progress and found:
+            progress(len(found))
+        documents, asked = [np.frombuffer(key, np.int32) for key in asking], list(asking.values())
+        for chosen, raw in self._scorer.outputs(documents, self.max_tokens):
+            for n, own, values in zip(chosen, raw, self.head.scores(raw).tolist(), strict=True):
+                found |= dict.fromkeys(asked[n], self._scored(len(documents[n]), own, values))
             if progress:
-                progress(len(chosen))
-        assert all(one is not None for one in found)
-        return [one for one in found if one is not None]
+                progress(sum(len(asked[n]) for n in chosen))
+        return [found[i] for i in range(len(conversations))]
 
     def _all(self, conversations: Sequence[Conversation], progress: Progress | None) -> list[Scored]:
         found = []

@@ -157,7 +157,7 @@ class PaddedScorer:
         ids = torch.full((len(documents), width), self.pad or 0)
         mask = torch.zeros_like(ids)
         for row, document in enumerate(documents):
-            ids[row, : len(document)] = torch.from_numpy(document)
+            ids[row, : len(document)] = torch.tensor(document)
             mask[row, : len(document)] = 1
         out = self.model(input_ids=ids.to(self.device), attention_mask=mask.to(self.device))
         logits: torch.Tensor = out.logits

@@ -263,3 +263,9 @@ def test_a_model_without_a_chat_template_reads_pairs(base, tmp_path):
     assert found[0].scores == {"score": pytest.approx(expected, **CLOSE)}
     assert "only one question and its answer can be read" in str(found[1])
     assert any("no chat template" in note for note in model.notes)
+
+
+def test_equal_conversations_have_equal_scores_to_the_bit(model):
+    conversations = mixed_conversations(6)
+    found = model.score(conversations * 3 + conversations[::-1])
+    assert found[:6] == found[6:12] == found[12:18] == found[18:][::-1]
