@@ -119,21 +119,21 @@ def build_app(model: ScoringModel, names: Sequence[str], limits: Limits | None =
 
 
 def _add_routes(app: FastAPI, service: ScoreService) -> None:
-    head, conversation = service.model.head, wire.SINGLE_TURN
+    head, kind, conversation = service.model.head, service.model.problem_type, wire.SINGLE_TURN
 
-    def post(path: str, kind: str, read: Callable[[Any], Asked], write: Write, example: dict[str, Any]) -> None:
+    def post(path: str, name: str, read: Callable[[Any], Asked], write: Write, example: dict[str, Any]) -> None:
         async def answer(request: Request) -> Response:
-            return await service.answer(request, kind, read, write)
+            return await service.answer(request, name, read, write)
 
         described = {"requestBody": {"content": {"application/json": {"example": example}}}}
         for place in (path, f"/v1{path}"):
-            app.add_api_route(place, answer, methods=["POST"], openapi_extra=described, name=kind)
+            app.add_api_route(place, answer, methods=["POST"], openapi_extra=described, name=name)
 
     def classified(asked: Asked, found: Sequence[Scored]) -> list[dict[str, Any]]:
-        return wire.classify_response(asked, found, head)
+        return wire.classify_response(wire.outputs(asked, found, head, kind), head.labels)
 
     def pooled(asked: Asked, found: Sequence[Scored]) -> list[dict[str, Any]]:
-        return wire.pooling_response(asked, found, head)
+        return wire.pooling_response(wire.outputs(asked, found, head, kind))
 
     def scored(asked: Asked, found: Sequence[Scored]) -> list[dict[str, Any]]:
         return wire.score_response([service.model.single(one) for one in found], found)

@@ -71,6 +71,12 @@ class ScoringModel:
         return self._scorer.head
 
     @property
+    def problem_type(self) -> str | None:
+        """What config.json says that the outputs are for: "regression", "single_label_classification", ..."""
+        found: str | None = getattr(self._scorer.config, "problem_type", None)
+        return found
+
+    @property
     def longest(self) -> int:
         """Tokens of the longest conversation that can be scored."""
         positions = getattr(self._scorer.config.get_text_config(), "max_position_embeddings", None)

@@ -27,7 +27,7 @@ ACTIVATION = ("use_activation", "activation", "softmax")  # the last two: its na
 SERVED: dict[str, tuple[Any, ...]] = {  # fields of which these values only are served
     "encoding_format": ("float",),
     "task": ("classify",),
-    "add_special_tokens": (True, False),
+    "add_special_tokens": (True,),
     "add_generation_prompt": (False,),
     "continue_final_message": (False,),
 }
@@ -76,27 +76,34 @@ def read_scores(body: Any) -> Asked:
     return _asked(fields, *_pairs(first, fields[first], second, fields[second]))
 
 
-def activated(head: ScoreHead, raw: torch.Tensor) -> torch.Tensor:
-    """Head outputs (R, L) as probabilities, where they are any: those of one regression output each stay as they are."""
-    if head.kind in ("scalar", "ordinal"):
+def activated(head: ScoreHead, raw: torch.Tensor, problem_type: str | None = None) -> torch.Tensor:
+    """Head outputs (R, L) as vLLM activates them: by config.json's problem_type, and where it has none by what the head is."""
+    if problem_type == "regression" or (problem_type is None and head.kind == "regression"):
+        return raw
+    if head.kind in ("scalar", "ordinal") or problem_type == "multi_label_classification":
         return raw.sigmoid()
-    if head.kind == "classification":
-        return raw.unflatten(1, (-1, head.outputs_each)).softmax(-1).flatten(1)
-    return raw
+    each = head.outputs_each if head.kind == "classification" else head.num_labels
+    return raw.unflatten(1, (-1, each)).softmax(-1).flatten(1)
 
 
-def classify_response(asked: Asked, found: Sequence[Scored], head: ScoreHead) -> list[dict[str, Any]]:
-    """`data` of /classify: probabilities, or the head's own outputs with use_activation false."""
-    labels = head.labels
+def outputs(asked: Asked, found: Sequence[Scored], head: ScoreHead, problem_type: str | None) -> list[list[float]]:
+    """Of each conversation: probabilities, or with use_activation false the head's own outputs."""
+    raw = torch.tensor([one.raw for one in found])
+    rows: list[list[float]] = (raw if asked.activation is False else activated(head, raw, problem_type)).tolist()
+    return rows
+
+
+def classify_response(rows: Sequence[list[float]], labels: Sequence[str]) -> list[dict[str, Any]]:
+    """`data` of /classify."""
     return [
         {"index": i, "label": labels[row.index(max(row))], "probs": row, "num_classes": len(row)}
-        for i, row in enumerate(_outputs(asked, found, head))
+        for i, row in enumerate(rows)
     ]
 
 
-def pooling_response(asked: Asked, found: Sequence[Scored], head: ScoreHead) -> list[dict[str, Any]]:
-    """`data` of /pooling: as classify_response."""
-    return [{"index": i, "object": "pooling", "data": row} for i, row in enumerate(_outputs(asked, found, head))]
+def pooling_response(rows: Sequence[list[float]]) -> list[dict[str, Any]]:
+    """`data` of /pooling."""
+    return [{"index": i, "object": "pooling", "data": row} for i, row in enumerate(rows)]
 
 
 def score_response(singles: Sequence[float], found: Sequence[Scored]) -> list[dict[str, Any]]:
@@ -199,12 +206,6 @@ def _texts(name: str, value: Any) -> list[str]:
 def _asked(fields: dict[str, Any], conversations: list[Any], places: list[str]) -> Asked:
     given = [fields[key] for key in ACTIVATION if key in fields]
     return Asked(tuple(conversations), tuple(places), given[0] if given else None)
-
-
-def _outputs(asked: Asked, found: Sequence[Scored], head: ScoreHead) -> list[list[float]]:
-    raw = torch.tensor([one.raw for one in found])
-    rows: list[list[float]] = (raw if asked.activation is False else activated(head, raw)).tolist()
-    return rows
 
 
 def _refuse(param: str, found: Any, rule: str, fix: str) -> NoReturn:

@@ -49,10 +49,17 @@ def test_probabilities_are_of_what_has_some():
     two = wire.activated(ScoreHead("classification", ("a", "b"), 0, 1), raw)[0]
     assert [two[:2].sum().item(), two[2:].sum().item()] == pytest.approx([1, 1])
     assert two[:2].tolist() == pytest.approx(raw[0, :2].softmax(0).tolist())
+    one = raw[:, :1]
+    assert wire.activated(ScoreHead(), one).tolist() == one.sigmoid().tolist()
+    assert wire.activated(ScoreHead(), one, "regression").tolist() == one.tolist()
+    foreign = ScoreHead("regression", tuple("abcd"))
+    assert wire.activated(foreign, raw, "single_label_classification")[0].tolist() == raw[0].softmax(0).tolist()
+    assert wire.activated(foreign, raw, "multi_label_classification").tolist() == raw.sigmoid().tolist()
 
 
 def test_the_label_is_of_the_largest_output():
     head = ScoreHead("classification", ("quality",), 0, 2)
     asked = wire.Asked(("x",), ("input",), activation=False)
-    (item,) = wire.classify_response(asked, [Scored({"quality": 1.1}, (0.0, 2.0, 1.0), 3)], head)
+    rows = wire.outputs(asked, [Scored({"quality": 1.1}, (0.0, 2.0, 1.0), 3)], head, None)
+    (item,) = wire.classify_response(rows, head.labels)
     assert item == {"index": 0, "label": "quality=1", "probs": [0.0, 2.0, 1.0], "num_classes": 3}
