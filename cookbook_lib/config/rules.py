@@ -20,6 +20,7 @@ from cookbook_lib.config.schema import Config
 RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "model.partial_pretrain": ("a folder, a hub name, or tiny", bool),
     "model.lora_rank": ("0 or more", lambda v: v >= 0),
+    "model.lora_alpha": ("at least 1", lambda v: v >= 1),
     "model.fsdp_config.fsdp_size": ("-1 (all ranks) or at least 1", lambda v: v == -1 or v >= 1),
     "data.train_files": ("at least one file", bool),
     "data.train_batch_size": ("at least 1", lambda v: v >= 1),
@@ -85,11 +86,23 @@ def _model_folder(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _lora(config: Config) -> Iterator[tuple[str, str]]:
-    if config.model.lora_rank > 0:
-        yield "model.lora_rank", f"is {config.model.lora_rank}, but LoRA is not built yet; set 0 to train all weights"
-        return
-    for key in changed(config, "model.lora_alpha", "model.target_modules"):
-        yield key, "has no effect, because model.lora_rank is 0; remove it"
+    rank, targets = config.model.lora_rank, config.model.target_modules
+    if rank == 0:
+        for key in changed(config, "model.lora_alpha", "model.target_modules", "model.lora_save"):
+            yield key, "has no effect, because model.lora_rank is 0; remove it"
+    elif rank > 0 and importlib.util.find_spec("peft") is None:
+        yield (
+            "model.lora_rank",
+            f"is {rank}, but peft is not installed; pip install peft, or set 0 to train all weights",
+        )
+    names = targets if isinstance(targets, list) else [targets]
+    if not names or not all(isinstance(name, str) and name for name in names):
+        yield (
+            "model.target_modules",
+            f"is {targets!r}, but must be all-linear, a module's name such as q_proj, or a list of names",
+        )
+    elif isinstance(targets, list) and (len(set(names)) < len(names) or "all-linear" in names):
+        yield "model.target_modules", f"is {targets!r}, but must name each module once, or be all-linear and no list"
 
 
 def _liger(config: Config) -> Iterator[tuple[str, str]]:

@@ -70,11 +70,15 @@ class ModelConfig:
     use_liger: bool = False
     """liger-kernel's fused RMSNorm, RoPE and SwiGLU; needs CUDA and `pip install liger-kernel`."""
     lora_rank: int = 0
-    """Rank of LoRA adapters; 0 = train all weights. Only 0 is built."""
+    """Rank r of LoRA adapters; 0 = train all weights. Above 0 the weights are frozen, in model_dtype, and adapters (a reward
+    model's score head too) learn: it wants about ten times the learning rate, and `pip install peft`."""
     lora_alpha: int = 16
-    """LoRA's scale; without effect at lora_rank 0."""
+    """LoRA's scale: alpha / r times the adapters' product is added to a weight."""
     target_modules: Any = "all-linear"
-    """Modules that get LoRA adapters: a name, a list of names, or all-linear; without effect at lora_rank 0."""
+    """Linear maps in the decoder layers that get LoRA adapters: a name such as q_proj, a list of names, or all-linear."""
+    lora_save: Literal["merged", "adapter"] = "merged"
+    """Final model of a LoRA run: merged, a plain Hugging Face folder; adapter, a folder for peft, some megabytes, that needs
+    its base. Checkpoints hold adapters."""
     fsdp_config: FsdpConfig = field(default_factory=FsdpConfig)
 
 

@@ -3,6 +3,7 @@
     forward of a document of L tokens   2 P L + 2 N H L^2 layers          P: weights that every token meets
     its loss                            2 V D per supervised token        (the others never meet the vocabulary)
     training                            3 x forward                       (Kaplan et al., https://arxiv.org/abs/2001.08361)
+    of a frozen weight                  2 x forward: no gradient of its own, one for what came before it
 
 Causal attention counts half of the square. Recomputation is not counted: MFU is about useful work
 (Chowdhery et al., https://arxiv.org/abs/2204.02311, appendix B).
@@ -24,11 +25,16 @@ PEAK = {"H200": 989e12, "H100": 989e12, "H800": 989e12, "A100": 312e12, "A800": 
 
 @dataclass(frozen=True)
 class Flops:
-    """Flops of one model: `linear` per token, `square` per token pair, `head` per supervised token (forward only)."""
+    """Flops of one model: `linear` per token, `square` per token pair, `head` per supervised token (forward only).
+
+    frozen, frozen_head: the part of linear and of head that is of weights which do not learn.
+    """
 
     linear: float
     square: float
     head: float
+    frozen: float = 0.0
+    frozen_head: float = 0.0
 
     @classmethod
     def of(cls, model: PackedModel) -> "Flops":
@@ -36,11 +42,13 @@ class Flops:
         output = getattr(model.output, "weight", model.output)  # a weight, or a head that has one
         inputs = model.hf.get_input_embeddings().weight
         tables = {id(output): output.numel(), id(inputs): inputs.numel()}  # one table when tied
-        met = sum(p.numel() * _met(name, config) for name, p in model.named_parameters())
-        body = met - sum(tables.values())
+        met = {name: p.numel() * _met(name, config) for name, p in model.named_parameters()}
+        body = sum(met.values()) - sum(tables.values())
+        frozen = sum(met[name] for name, p in model.named_parameters() if not p.requires_grad and id(p) not in tables)
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         pairs = 2 * config.num_attention_heads * head_dim * config.num_hidden_layers
-        return cls(linear=2.0 * body, square=float(pairs), head=2.0 * output.numel())
+        head = 2.0 * output.numel()
+        return cls(2.0 * body, float(pairs), head, 2.0 * frozen, 0.0 if output.requires_grad else head)
 
     @property
     def quadratic(self) -> float:
@@ -49,7 +57,8 @@ class Flops:
 
     def training(self, lengths: Sequence[int], supervised: float) -> float:
         """Flops of forward and backward over these documents."""
-        return 3 * (sum(self.linear * n + self.square * n * n for n in lengths) + self.head * supervised)
+        forward = sum(self.linear * n + self.square * n * n for n in lengths) + self.head * supervised
+        return 3 * forward - self.frozen * sum(lengths) - self.frozen_head * supervised
 
 
 def _met(name: str, config: Any) -> float:

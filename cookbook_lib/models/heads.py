@@ -22,6 +22,7 @@ class PackedModel(nn.Module):
     """`hf`, a transformers causal language model under our attention. Files name its weights without the prefix `hf.`"""
 
     auto_class: Any = AutoModelForCausalLM  # what reads the folders that it is saved to
+    task = "CAUSAL_LM"  # what peft calls that
     new_weights: frozenset[str] = frozenset()  # weights that a folder may lack: they begin at zero
 
     def __init__(self, hf: Any, attend: Attend) -> None:

@@ -4,8 +4,9 @@
     (recompute_layers, shard_model: the parallel room, from outside)
     load_weights  every rank reads the slices that it owns from the safetensors files, as fp32 master weights
 
-No rank ever holds a full copy. Weights whose names in the file are not the module's own (transformers converts some mixtures
-of experts while loading) take a second road, said aloud: rank 0 loads the model the ordinary way and sends each rank its part.
+An adapter's folder is read as its base with the adapter on it. No rank ever holds a full copy. Weights whose names in the file
+are not the module's own (transformers converts some mixtures of experts while loading) take a second road, said aloud: rank 0
+loads the model the ordinary way and sends each rank its part.
 """
 
 import json
@@ -18,13 +19,14 @@ import torch
 import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
 from torch import nn
-from torch.distributed.tensor import DTensor
-from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from cookbook_lib.config import CookbookError
+from cookbook_lib.models.adapter_folder import Adapter, check_fits, read_adapter
 from cookbook_lib.models.attention import ATTENTION, Attend
 from cookbook_lib.models.heads import PackedModel
+from cookbook_lib.models.lora import plain_names, plain_weights
+from cookbook_lib.models.shards import Region, own_part
 
 PACKABLE = {"full_attention", "sliding_attention"}
 WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
@@ -84,17 +86,23 @@ def load_weights(
 ) -> None:
     """Materialise `model` (sharded or not) on `device` and fill it from `folder` with fp32 master weights.
 
-    offload: the weights rest in host memory, as FSDP2's offload policy wants them.
+    offload: the weights rest in host memory, as FSDP2's offload policy wants them. Adapters of the model itself (lora.adapt)
+    get memory and no values. Raises CookbookError for files that are broken, or of another model.
     """
     materialise(model, device, offload=offload)
-    wanted = dict(model.hf.named_parameters()) | _stored_buffers(model.hf)  # a tied weight appears once
-    sources = dict(_weights_in(folder))
+    adapter = read_adapter(folder)
+    whole = folder if adapter is None else find_model(adapter.base)
+    wanted = plain_weights(model.hf) | _stored_buffers(model.hf)  # a tied weight appears once
+    sources = dict(_weights_in(whole))
+    brought = {name for name in model.new_weights if adapter is not None and adapter.brings(name)}
+    if adapter is not None:
+        check_fits(adapter, wanted)
     if missing := sorted(set(wanted) - set(sources) - model.new_weights):
-        _load_through_rank_0(model, folder, missing, trust_remote_code)
+        _load_through_rank_0(model, whole, missing, trust_remote_code, adapter)
     else:
-        for name in wanted.keys() & sources.keys():
-            _copy_slice(wanted[name], name, sources[name])
-    for name in model.new_weights - sources.keys():
+        for name in wanted.keys() & (sources.keys() | brought):
+            _copy_slice(wanted[name], name, sources.get(name), adapter)
+    for name in model.new_weights - sources.keys() - brought:
         _zero(wanted[name])
     model.hf.tie_weights()
 
@@ -142,7 +150,7 @@ def _refuse_classifiers(config: Any, folder: Path) -> None:
 
 @torch.no_grad()
 def _zero(parameter: torch.Tensor) -> None:
-    (parameter.to_local() if isinstance(parameter, DTensor) else parameter).zero_()
+    own_part(parameter)[0].zero_()
 
 
 def _stored_buffers(hf: nn.Module) -> dict[str, torch.Tensor]:
@@ -172,27 +180,28 @@ def _open(file: Path) -> Any:
 
 
 @torch.no_grad()
-def _copy_slice(parameter: torch.Tensor, name: str, source: Path) -> None:
-    """Read this rank's part of one weight: FSDP2 cuts along the first dimension."""
+def _copy_slice(weight: torch.Tensor, name: str, source: Path | None, adapter: Adapter | None) -> None:
+    """Read this rank's part of one weight, with the adapter on it. No source: the adapter brings it whole."""
+    local, region = own_part(weight)
+    part: Any = None if source is None else _read_part(source, name, weight.shape, region)
+    if local.numel():
+        local.copy_(adapter.apply(name, part, region) if adapter else part)
+
+
+def _read_part(source: Path, name: str, shape: torch.Size, region: Region) -> torch.Tensor:
     with _open(source) as file:
         part = file.get_slice(name)
-        if tuple(part.get_shape()) != tuple(parameter.shape):
+        if tuple(part.get_shape()) != tuple(shape):
             raise CookbookError(
-                f"{source}: weight {name} has shape {tuple(part.get_shape())}, the model's config.json says {tuple(parameter.shape)}: "
+                f"{source}: weight {name} has shape {tuple(part.get_shape())}, the model's config.json says {tuple(shape)}: "
                 "weights and config are of different models."
             )
-        if not isinstance(parameter, DTensor):
-            parameter.copy_(part[:])
-            return
-        local = parameter.to_local()
-        shape, offset = compute_local_shape_and_global_offset(
-            parameter.shape, parameter.device_mesh, parameter.placements
-        )
-        if local.numel():
-            local.copy_(part[tuple(slice(start, start + size) for start, size in zip(offset, shape, strict=True))])
+        return part[region] if region else file.get_tensor(name)  # a slice of no dimensions is none
 
 
-def _load_through_rank_0(model: PackedModel, folder: Path, missing: list[str], trust_remote_code: bool) -> None:
+def _load_through_rank_0(
+    model: PackedModel, folder: Path, missing: list[str], trust_remote_code: bool, adapter: Adapter | None
+) -> None:
     from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 
     first = not dist.is_initialized() or dist.get_rank() == 0
@@ -209,8 +218,10 @@ def _load_through_rank_0(model: PackedModel, folder: Path, missing: list[str], t
         (problem,) = told
     if problem:
         raise CookbookError(f"{folder} {problem}: give the whole model.")
-    sending = StateDictOptions(full_state_dict=True, broadcast_from_rank0=dist.is_initialized())
-    set_model_state_dict(model.hf, state, options=sending)
+    here = plain_names(model.hf)
+    state = {here[name]: adapter.apply(name, tensor) if adapter else tensor for name, tensor in state.items()}
+    sending = StateDictOptions(full_state_dict=True, broadcast_from_rank0=dist.is_initialized(), strict=False)
+    set_model_state_dict(model.hf, state, options=sending)  # not strict: the model's own adapters come later
 
 
 def _read_whole(model: PackedModel, folder: Path, trust_remote_code: bool) -> tuple[str, dict[str, Any]]:

@@ -93,6 +93,7 @@ class ScoreModel(PackedModel):
     """A transformers sequence classifier under our attention; `read` gets the hidden states and the head, a module."""
 
     auto_class = AutoModelForSequenceClassification
+    task = "SEQ_CLS"
     new_weights = frozenset({"score.weight"})  # a language model's folder has none: zero then
 
     def __init__(self, hf: Any, attend: Attend, head: ScoreHead) -> None:

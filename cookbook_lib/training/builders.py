@@ -39,7 +39,8 @@ from cookbook_lib.parallel.mesh import Mesh, make_mesh
 from cookbook_lib.parallel.ulysses import check_heads, take_shard, ulysses
 from cookbook_lib.tracking.jsonl import read_metrics
 from cookbook_lib.tracking.tracker import Tracker, Trackers, start_trackers
-from cookbook_lib.training.checkpoint import Checkpoints
+from cookbook_lib.training.adapters import add_adapters, export_adapter, fill_adapters, merged_weights
+from cookbook_lib.training.checkpoint import Checkpoints, Merge
 from cookbook_lib.training.embedded import cache_folder, resolve_model
 from cookbook_lib.training.meter import Meter
 from cookbook_lib.training.objectives.base import Objective
@@ -110,10 +111,11 @@ def open_model(config: Config, base: Base, mesh: Mesh) -> PackedModel:
 
 
 def finish_model(model: AnyModel, config: Config, base: Base, mesh: Mesh) -> AnyModel:
-    """A structure on the meta device: recomputed, sharded and filled from the base's files."""
+    """A structure on the meta device: adapted, recomputed, sharded and filled from the base's files."""
     check_heads(model.hf.config.get_text_config().num_attention_heads, mesh.sp)
     if config.model.use_liger:
         _use_liger(model, mesh)
+    add_adapters(model, config, base.folder)
     if config.model.enable_gradient_checkpointing:
         recompute_layers(model.layers)
     memory = config.model.fsdp_config
@@ -123,6 +125,7 @@ def finish_model(model: AnyModel, config: Config, base: Base, mesh: Mesh) -> Any
     )  # fmt: skip
     trust = config.model.trust_remote_code
     load_weights(model, base.folder, mesh.device, offload=offload, trust_remote_code=trust)
+    fill_adapters(model, config)
     return model
 
 
@@ -137,7 +140,7 @@ def open_loader(
     return Loader(
         examples,
         batch_size=d.train_batch_size,
-        max_tokens=d.micro_batch_size * d.max_length,
+        max_tokens=max(d.micro_batch_size, getattr(examples, "answers", 1)) * d.max_length,  # a pair always fits
         max_rows=d.micro_batch_size if padded else None,
         ranks=mesh.dp,
         rank=mesh.dp_rank,
@@ -157,7 +160,6 @@ def open_plan(config: Config, loader: Loader, data: Data, mesh: Mesh) -> Plan:
     return make_plan(
         batch_size=d.train_batch_size,
         micro_batch_size=d.micro_batch_size,
-        max_length=d.max_length,
         total_epochs=t.total_epochs,
         total_training_steps=t.total_training_steps,
         warmup_steps=o.warmup_steps,
@@ -200,6 +202,7 @@ def open_run(
         meter=Meter(mesh, flops, peak),
         val_meter=Meter(mesh, flops, peak),
         export=lambda folder: _export(folder, config, base, model, run.validated),
+        merge=_merge(config, base, model, mesh),
     )
     resumed = run.progress.step if resume(run) else None
     run.tracker = Trackers([_trackers(config, mesh, plan, resumed), *watch])
@@ -240,6 +243,7 @@ def _replay(folder: Path, resumed_step: int | None, watch: Sequence[Tracker]) ->
 def _export(folder: Path, config: Config, base: Base, model: PackedModel, validated: dict[str, float]) -> None:
     """What makes a folder of weights a model that anyone can load, and where it came from."""
     model.hf.config.save_pretrained(folder)
+    export_adapter(model, folder)
     origin: dict[str, Any] = {"base": str(base.folder.resolve()), "recipe": config.trainer.experiment_name}
     if isinstance(model, ScoreModel):
         _save_padding_tokenizer(base.tokenizer, model.hf.config.pad_token_id, folder)
@@ -252,6 +256,14 @@ def _export(folder: Path, config: Config, base: Base, model: PackedModel, valida
             )  # as it is: end tokens and sampling that config.json does not know
         base.tokenizer.save_pretrained(folder)
     (folder / "cookbook.json").write_text(json.dumps(origin, indent=2) + "\n")
+
+
+def _merge(config: Config, base: Base, model: PackedModel, mesh: Mesh) -> Merge | None:
+    if config.model.lora_rank == 0 or config.model.lora_save == "adapter":
+        return None
+    return lambda folder: merged_weights(
+        folder, model, base.tokenizer, mesh, trust_remote_code=config.model.trust_remote_code
+    )
 
 
 def _save_padding_tokenizer(tokenizer: PreTrainedTokenizerBase, pad: int, folder: Path) -> None:

@@ -6,6 +6,8 @@
         state/random_00000.pt ..., state/trainer.json       each rank's random state; the run's counters
         manifest.json                                       size and sha256 of all of these
 
+    under LoRA      adapter_config.json, adapter_model.safetensors: a folder that peft reads, on the base that it names
+
     save   training thread:   copy this rank's shards to host memory, return
            background:        write in parallel -> checksums -> manifest -> rename -> links -> prune
     load   newest save whose checksums hold -> every rank reads the slices that it holds, whatever layout wrote them
@@ -29,13 +31,15 @@ from cookbook_lib.models.heads import PackedModel
 from cookbook_lib.parallel.mesh import Mesh
 from cookbook_lib.training import manifest as sums
 from cookbook_lib.training import run_folder
+from cookbook_lib.training.adapters import write_weights
 from cookbook_lib.training.agreement import Together
-from cookbook_lib.training.export import export_model, set_dtype
+from cookbook_lib.training.export import converted, export_model, set_dtype
 from cookbook_lib.training.restore import prepare_restore, restore_random, restore_tensors
 from cookbook_lib.training.snapshot import MOMENTS, Snapshot, random_file, take_snapshot
-from cookbook_lib.training.tensor_files import write_tensors
+from cookbook_lib.training.tensor_files import Tensors, write_tensors
 
 Export = Callable[[Path], None]  # writes config and tokenizer into a folder
+Merge = Callable[[Path], Tensors]  # the plain model's weights, in shards, of a checkpoint that holds an adapter
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ class Checkpoints:
         together = self._together
         folder = together.first(lambda: self._begin(job))
         try:
-            together(lambda: write_tensors(job.snapshot.weights, folder, "model", together.group))
+            together(lambda: write_weights(job.snapshot.weights, folder, together.group))
             together(lambda: write_tensors(job.snapshot.optimizer, folder / MOMENTS, "optimizer", together.group))
             together(lambda: torch.save(job.snapshot.random, random_file(folder, self.mesh.rank)))
             parts = together(lambda: sums.seal(folder, self._my_share(sums.files_in(folder))))
@@ -215,14 +219,20 @@ class Checkpoints:
 
     # -- the final model -------------------------------------------------------------------------------------------------
 
-    def publish(self, name: str, dtype: str = "fp32", which: str = "latest") -> Path:
-        """Make `name` in the run folder a plain Hugging Face folder of the `latest` or `best` save. dtype: fp32 | bf16."""
+    def publish(self, name: str, dtype: str = "fp32", which: str = "latest", merge: Merge | None = None) -> Path:
+        """Make `name` in the run folder a plain Hugging Face folder of the `latest` or `best` save. dtype: fp32 | bf16.
+
+        merge: what makes plain weights of an adapter; without it an adapter stays one.
+        """
         self.wait()
         together, source = self._together, self.folder / which
         together.first(lambda: sums.read_manifest(source))
         folder = together.first(lambda: run_folder.begin_writing(self.folder, name))
-        files = [file for file in sums.files_in(source) if not file.startswith("state/")]
+        left_out = ("state/",) if merge is None else ("state/", "adapter_")
+        files = [file for file in sums.files_in(source) if not file.startswith(left_out)]
         together(lambda: export_model(source, folder, self._my_share(files), dtype))
+        if merge is not None:
+            together(lambda: write_weights(converted(merge(source), dtype), folder, together.group))
         together.first(lambda: set_dtype(folder, dtype))
         together(lambda: sums.seal(folder, self._my_share(sums.files_in(folder))))
         return together.first(lambda: run_folder.put_in_place(folder, name))

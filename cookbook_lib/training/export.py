@@ -17,8 +17,7 @@ def export_model(source: Path, target: Path, files: Sequence[str], dtype: str) -
     for name in files:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         if name.endswith(".safetensors") and dtype != "fp32":
-            tensors = {key: _converted(tensor, DTYPES[dtype]) for key, tensor in load_file(source / name).items()}
-            save_file(tensors, target / name, metadata={"format": "pt"})
+            save_file(converted(load_file(source / name), dtype), target / name, metadata={"format": "pt"})
         else:
             shutil.copyfile(source / name, target / name)
 
@@ -36,8 +35,9 @@ def set_dtype(folder: Path, dtype: str) -> None:
         (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
 
 
-def _converted(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+def converted(tensors: dict[str, torch.Tensor], dtype: str) -> dict[str, torch.Tensor]:
+    """Numbers with a fraction in `dtype`, the others as they are."""
+    return {name: t.to(DTYPES[dtype]) if t.is_floating_point() else t for name, t in tensors.items()}
 
 
 def _data_bytes(path: Path) -> int:

@@ -41,7 +41,7 @@ def measure(name: str, config: Config, base: Base, data: Data, steps: int = 3) -
     loss = norm = 0.0
     with counted_activations(model) as kept:
         loss, norm = _step(model, objective, batches, units, mesh)
-    state = _state_bytes(model) * 2  # AdamW's two moments are as large as the weights; gradients are counted
+    state = _state_bytes(model)
     begin = time.perf_counter()
     for _ in range(steps):
         optimizer.step()
@@ -119,9 +119,9 @@ def _step(model: PackedModel, objective: SFT, batches: list[Any], units: float, 
 
 
 def _state_bytes(model: PackedModel) -> int:
-    """Weights and gradients that this process holds."""
-    tensors = [_local(t) for p in model.parameters() for t in (p, p.grad) if t is not None]
-    return sum(t.numel() * t.element_size() for t in tensors)
+    """What this process holds: weights, and for each that learns a gradient and AdamW's two moments, as large as it."""
+    shards = [(_local(p), 1 if p.grad is None else 4) for p in model.parameters()]
+    return sum(copies * t.numel() * t.element_size() for t, copies in shards)
 
 
 def _local(tensor: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ import torch.distributed as dist
 
 from cookbook_lib.models.heads import PackedModel
 from cookbook_lib.parallel.mesh import Mesh
+from cookbook_lib.training.adapters import refuse_other_adapter
 from cookbook_lib.training.optim import initialise_state
 from cookbook_lib.training.run_folder import Save
 from cookbook_lib.training.snapshot import MOMENTS, optimizer_state, random_file, set_random_state, weights_of
@@ -19,6 +20,7 @@ def prepare_restore(folder: Path, model: PackedModel, optimizer: torch.optim.Opt
 
     It takes a zero gradient per parameter for a moment. Raises CookbookError when the files are of another model.
     """
+    refuse_other_adapter(model, folder)
     weights = weights_of(model)
     check_same(weights, folder)
     if optimizer is not None:

@@ -24,7 +24,7 @@ from cookbook_lib.models.heads import PackedModel
 from cookbook_lib.parallel.fsdp import clip_grad_norm, recover, rest
 from cookbook_lib.parallel.mesh import Mesh
 from cookbook_lib.tracking.tracker import NullTracker, Tracker
-from cookbook_lib.training.checkpoint import Checkpoints
+from cookbook_lib.training.checkpoint import Checkpoints, Merge
 from cookbook_lib.training.meter import SPEEDS, Meter
 from cookbook_lib.training.objectives.base import Objective
 from cookbook_lib.training.optim import sample_weights, weights_moved
@@ -60,6 +60,7 @@ class Run:
     meter: Meter
     val_meter: Meter
     export: Callable[[Path], None]  # writes config and tokenizer beside the weights
+    merge: Merge | None = None  # makes plain weights of a checkpoint that holds an adapter
     tracker: Tracker = field(default_factory=NullTracker)
     progress: Progress = field(default_factory=Progress)
     stop: StopRequest = field(default_factory=StopRequest)
@@ -87,7 +88,7 @@ class Run:
             self._save()
         self.checkpoints.wait()
         which = "best" if self._exhausted() and self.progress.best_step else "latest"
-        self.checkpoints.publish(self.config.trainer.final_name, self.config.trainer.export_dtype, which)
+        self.checkpoints.publish(self.config.trainer.final_name, self.config.trainer.export_dtype, which, self.merge)
         self.tracker.finish()
 
     # -- one step ----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What a checkpoint holds of a run in memory (weights, optimizer state, random state), in copies that training leaves be.
 
-weights            "model.layers.0.mlp.up_proj.weight"               Hugging Face names, each tensor once (tied ones too)
+weights            "model.layers.0.mlp.up_proj.weight"               Hugging Face names, each tensor once (tied ones too);
+                                                                     under LoRA what learns, by the names of peft's files
 optimizer state    "exp_avg/model.layers.0.mlp.up_proj.weight"       this rank's shard, as the weight is cut
 random state       python, numpy, torch, CUDA                        of this rank
 """
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 from cookbook_lib.models.heads import PackedModel
+from cookbook_lib.models.lora import adapter_weights, lora_of
 from cookbook_lib.training.tensor_files import Tensors
 
 MOMENTS = "state/optimizer"  # folder of the optimizer's state, in a checkpoint
@@ -21,7 +23,7 @@ MOMENTS = "state/optimizer"  # folder of the optimizer's state, in a checkpoint
 
 @dataclass(frozen=True)
 class Snapshot:
-    """This rank's part of a save, in host memory: about 12 bytes per parameter of its shard under AdamW."""
+    """This rank's part of a save, in host memory: about 12 bytes per parameter that learns of its shard under AdamW."""
 
     weights: Tensors
     optimizer: Tensors
@@ -34,7 +36,12 @@ def take_snapshot(model: PackedModel, optimizer: torch.optim.Optimizer) -> Snaps
 
 
 def weights_of(model: PackedModel) -> Tensors:
-    """Parameters and persistent buffers as they are (no copies), each once, under the names that Hugging Face files use."""
+    """Parameters and persistent buffers as they are (no copies), each once, under the names that Hugging Face files use.
+
+    Of a model with adapters, what learns: its base is on disk already.
+    """
+    if lora_of(model) is not None:
+        return adapter_weights(model)
     first: dict[int, str] = {}
     tensors = model.hf.state_dict(keep_vars=True)
     return {name: tensor for name, tensor in tensors.items() if first.setdefault(id(tensor), name) == name}

@@ -4,6 +4,7 @@ write_tensors   every rank writes its shards at their place in files that are th
 read_tensors    every rank reads, of whatever layout wrote the files, the slices that it holds now, in place
 """
 
+import sys
 from pathlib import Path
 
 import torch
@@ -20,9 +21,12 @@ Tensors = dict[str, torch.Tensor]
 Shapes = dict[str, tuple[int, ...]]
 
 
-def write_tensors(tensors: Tensors, folder: Path, stem: str, group: dist.ProcessGroup) -> None:
+def write_tensors(
+    tensors: Tensors, folder: Path, stem: str, group: dist.ProcessGroup, *, one_file: bool = False
+) -> None:
     """folder/stem.safetensors, or numbered files with an index. Collective; all ranks hold the same names."""
-    save(tensors, storage_writer=SafetensorsWriter(folder, stem), process_group=group)
+    limit = {"max_file_bytes": sys.maxsize} if one_file else {}
+    save(tensors, storage_writer=SafetensorsWriter(folder, stem, **limit), process_group=group)
 
 
 def read_tensors(tensors: Tensors, folder: Path, group: dist.ProcessGroup) -> None:

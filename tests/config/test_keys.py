@@ -42,9 +42,8 @@ def test_the_reference_page_is_the_one_committed(home):
 
 def test_every_number_has_a_range():
     numbers = {key.name for key in catalogue().values() if key.type in (int, float, int | None, float | None)}
-    ineffective = {"model.lora_alpha"}  # until LoRA is built
     any_number = {"pointwise.lowest", "pointwise.highest"}  # their order is what matters: test_recipe_rules.py
-    assert numbers - set(RANGES) == ineffective | any_number
+    assert numbers - set(RANGES) == any_number
 
 
 def test_loading_a_config_needs_no_torch():
@@ -56,9 +55,6 @@ def test_loading_a_config_needs_no_torch():
 # Only one value of these is accepted, and the rules refuse every other.
 ONE_VALUE = {
     "model.strategy",
-    "model.lora_rank",
-    "model.lora_alpha",
-    "model.target_modules",
     "data.multiturn.enable",
     "trainer.default_hdfs_dir",
 }

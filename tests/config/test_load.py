@@ -98,7 +98,7 @@ def test_all_problems_in_one_message_each_with_its_place(tmp_path):
     recipe = recipe_file(tmp_path, "optim:\n  lrr: 1\ndata:\n  max_length: many\n")
     message = problems(
         "trainer.total_epochs=x",
-        "model.lora_rank=8",
+        "model.lora_rank=-8",
         recipe=recipe,
         overlays=["nowhere"],
         environ={"TOTAL_BATCH_SIZE": "0"},
@@ -111,7 +111,7 @@ def test_all_problems_in_one_message_each_with_its_place(tmp_path):
     assert "parameter model_pth: is not one; did you mean model_path?" in message
     assert "override: trainer.total_epochs is 'x', but must be a whole number" in message
     assert "environment TOTAL_BATCH_SIZE: data.train_batch_size is 0, but must be at least 1" in message
-    assert "override: model.lora_rank is 8, but LoRA is not built yet; set 0 to train all weights" in message
+    assert "override: model.lora_rank is -8, but must be 0 or more" in message
 
 
 @pytest.mark.parametrize(
