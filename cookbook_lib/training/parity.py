@@ -1,14 +1,15 @@
 """The same optimizer step on every layout, cut in every way: the loss and each gradient, against plain transformers.
 
     layouts   1 process, FSDP x2, HSDP 2x2, Ulysses x2 and x4, dp2 x sp2
-    cuts      packed or padded, gradient checkpointing on or off, 1 or 3 micro-batches
+    cuts      packed or padded rows, gradient checkpointing on or off, 1 or 3 micro-batches
 
 What is cut here is what `fit` runs: the same batches, model, loss, sharding and division. The micro-batches are as unequal
-as they come (parity_step.py), so that an average of averages cannot hide.
+as they come (parity_step.py), so that an average of averages cannot hide. Reward models' steps: parity_reward.py.
 """
 
 import math
 import os
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,18 +20,16 @@ from typing import Any
 import torch
 from torch.distributed.tensor import DTensor
 
-from cookbook_lib.data.masking import Example
-from cookbook_lib.data.packing import Batch
 from cookbook_lib.models.attention import varlen_attention
 from cookbook_lib.models.heads import PackedModel
-from cookbook_lib.models.loading import build_model, load_weights
+from cookbook_lib.models.loading import load_weights
 from cookbook_lib.parallel.fsdp import shard_model, synchronise_gradients
 from cookbook_lib.parallel.gradient_checkpointing import recompute_layers
 from cookbook_lib.parallel.mesh import Mesh, make_mesh
 from cookbook_lib.parallel.spawn import run_ranks
 from cookbook_lib.parallel.ulysses import ulysses
-from cookbook_lib.training.objectives.sft import SFT
-from cookbook_lib.training.parity_step import Truth, deal, plain_step, unequal_examples
+from cookbook_lib.training.objectives.base import Objective
+from cookbook_lib.training.parity_step import SFT_STEP, Step, Truth, deal
 
 Divide = Callable[[Mesh, list[float]], list[float]]  # units of each micro-batch on this rank -> what each is divided by
 
@@ -45,7 +44,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Cut:
-    packed: bool
+    rows: str  # one of a step's forms
     recompute: bool
     accumulation: int
 
@@ -58,7 +57,14 @@ LAYOUTS = (
     Layout("Ulysses x4", 4, sp=4),
     Layout("dp2 x sp2", 4, sp=2),
 )
-CUTS = tuple(Cut(*cut) for cut in product((True, False), (True, False), (1, 3)))
+
+
+def cuts_of(step: Step) -> tuple[Cut, ...]:
+    """Every way to cut it."""
+    return tuple(Cut(*cut) for cut in product(step.forms, (True, False), (1, 3)))
+
+
+CUTS = cuts_of(SFT_STEP)
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ class Parity:
         """For a table."""
         return {
             "layout": self.layout.name,
-            "rows": "packed" if self.cut.packed else "padded",
+            "rows": self.cut.rows,
             "gradient checkpointing": "on" if self.cut.recompute else "off",
             "micro-batches": self.cut.accumulation,
             "loss": self.loss,
@@ -98,32 +104,40 @@ def by_the_micro_batch(mesh: Mesh, units: list[float]) -> list[float]:
 def parity_table(
     folder: Path,
     layouts: Sequence[Layout] = LAYOUTS,
-    cuts: Sequence[Cut] = CUTS,
+    cuts: Sequence[Cut] | None = None,
     divide: Divide = by_the_step,
     *,
+    step: Step = SFT_STEP,
     timeout: float = 600.0,
 ) -> list[Parity]:
     """Measure every layout under every cut, fp32 on CPU ranks of this machine; each world is started once.
 
-    folder: a small Hugging Face model. divide: a module-level function. One Parity for each pair, in their order.
+    folder: a small language model's. cuts: None, all of the step's. divide: a module-level function. One Parity for each
+    pair of layout and cut, in their order.
     """
     found: list[Parity] = []
-    for world in sorted({layout.world for layout in layouts}):
-        here = [layout for layout in layouts if layout.world == world]
-        found += run_ranks(measure_layouts, world, folder, here, cuts, divide, timeout=timeout)[0]
+    cuts = cuts_of(step) if cuts is None else cuts
+    with tempfile.TemporaryDirectory() as scratch:
+        base = step.base(folder, Path(scratch))
+        for world in sorted({layout.world for layout in layouts}):
+            here = [layout for layout in layouts if layout.world == world]
+            found += run_ranks(measure_layouts, world, base, here, cuts, divide, step, timeout=timeout)[0]
     return sorted(found, key=lambda p: (layouts.index(p.layout), cuts.index(p.cut)))
 
 
-def measure_layouts(folder: Path, layouts: Sequence[Layout], cuts: Sequence[Cut], divide: Divide) -> list[Parity]:
+def measure_layouts(
+    folder: Path, layouts: Sequence[Layout], cuts: Sequence[Cut], divide: Divide, step: Step = SFT_STEP
+) -> list[Parity]:
     """The part of `parity_table` that runs on every rank of a world; rank 0's result counts."""
-    examples = unequal_examples(folder)
-    truth = plain_step(folder, examples) if int(os.environ.get("RANK", 0)) == 0 else None
-    return [measure(folder, examples, layout, cut, truth, divide) for layout in layouts for cut in cuts]
+    examples = step.examples(folder)
+    truth = step.plain(folder, examples) if int(os.environ.get("RANK", 0)) == 0 else None
+    return [measure(folder, step, examples, layout, cut, truth, divide) for layout in layouts for cut in cuts]
 
 
 def measure(
     folder: Path,
-    examples: Sequence[Example],
+    step: Step,
+    examples: Sequence[Any],
     layout: Layout,
     cut: Cut,
     truth: Truth | None,
@@ -132,14 +146,13 @@ def measure(
     """One step of `layout` under `cut` against `truth` (which only rank 0 needs). A collective call."""
     start = time.perf_counter()
     mesh = make_mesh(layout.sp, layout.fsdp_size, "cpu")
-    model = build_model(folder, ulysses(varlen_attention, mesh.sp_group))
+    model = step.build(folder, ulysses(varlen_attention, mesh.sp_group))
     if cut.recompute:
         recompute_layers(model.layers)
-    shard_model(model, mesh, layers=model.layers, compute_dtype=torch.float32)
+    shard_model(model, mesh, layers=model.layers, exact=model.exact_modules, compute_dtype=torch.float32)
     load_weights(model, folder, mesh.device)
-    loss, grads = sharded_step(
-        model, mesh, deal(examples, mesh, packed=cut.packed, accumulation=cut.accumulation), divide
-    )
+    micro_batches = deal(step, examples, mesh, form=cut.rows, accumulation=cut.accumulation)
+    loss, grads = sharded_step(model, mesh, step.objective(mesh), micro_batches, divide)
     differences = (0.0, 0.0, "")
     if truth is not None:
         by_name = {name: _relative(grads[name], want) for name, want in truth[1].items()}
@@ -149,10 +162,10 @@ def measure(
 
 
 def sharded_step(
-    model: PackedModel, mesh: Mesh, micro_batches: list[Batch], divide: Divide
+    model: PackedModel, mesh: Mesh, objective: Objective, micro_batches: list[Any], divide: Divide
 ) -> tuple[float, dict[str, torch.Tensor]]:
     """Forward and backward of one step, as `fit` runs it; the loss over the world, and whole gradients by file name."""
-    objective, total = SFT(), 0.0
+    total = 0.0
     divisors = divide(mesh, [objective.count(batch) for batch in micro_batches])
     for batch, units in zip(micro_batches, divisors, strict=True):
         synchronise_gradients(model, last=batch is micro_batches[-1])

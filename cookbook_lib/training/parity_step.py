@@ -1,11 +1,13 @@
-"""The step that the parity table takes: twelve very unequal conversations, and what plain transformers makes of them.
+"""What a step of the parity table is, how it is dealt out, and SFT's: twelve very unequal conversations.
 
-truth    each conversation alone through the Hugging Face model, its own logits, F.cross_entropy, one mean; float64
-deal     the longest conversations in one micro-batch, single short ones in others, none at all in the last
+plain    each conversation alone through the Hugging Face model, its own logits, F.cross_entropy, one mean; float64
+deal     the longest rows in one micro-batch, single short ones in others, none at all in the last
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +17,42 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from cookbook_lib.data.masking import Example
 from cookbook_lib.data.packing import Batch, pack, pad, shift
+from cookbook_lib.models.attention import Attend
+from cookbook_lib.models.heads import PackedModel
+from cookbook_lib.models.loading import build_model
 from cookbook_lib.parallel.mesh import Mesh
 from cookbook_lib.parallel.ulysses import take_shard
+from cookbook_lib.training.objectives.base import Objective
+from cookbook_lib.training.objectives.sft import SFT
 
 Truth = tuple[float, dict[str, torch.Tensor]]  # loss per unit; gradients by name
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step, and its truth. All functions are module-level: the step travels to other processes."""
+
+    name: str
+    forms: tuple[str, ...]  # ways to lay rows into a batch
+    base: Callable[[Path, Path], Path]  # a language model's folder, a scratch folder -> the folder to start from
+    examples: Callable[[Path], list[Any]]
+    plain: Callable[[Path, Sequence[Any]], Truth]  # what transformers alone makes of it, in float64
+    build: Callable[[Path, Attend], PackedModel]
+    objective: Callable[[Mesh], Objective]
+    tokens: Callable[[Any], int]  # of an example
+    lay: Callable[[str, Sequence[Any], Sequence[int], int], Any]  # form, examples, their numbers, multiple -> a batch
+
+
+def deal(step: Step, examples: Sequence[Any], mesh: Mesh, *, form: str, accumulation: int) -> list[Any]:
+    """This rank's micro-batches: longest rows first, and nothing left for the last one of the last group."""
+    ordered = sorted(range(len(examples)), key=lambda i: -step.tokens(examples[i]))
+    hands = max(mesh.dp * accumulation - 1, 1)
+    dealt = [list(part) for part in np.array_split(ordered, hands)] + [[]]
+    mine = [dealt[mesh.dp_rank + mesh.dp * i] for i in range(accumulation)]
+    return [take_shard(step.lay(form, [examples[i] for i in rows], rows, mesh.sp), mesh) for rows in mine]
+
+
+# ------------------------------------------------------------------------------------------------------------------ SFT
 
 
 def unequal_examples(folder: Path, seed: int = 0) -> list[Example]:
@@ -49,11 +83,22 @@ def plain_step(folder: Path, examples: Sequence[Example]) -> Truth:
     return total, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
-def deal(examples: Sequence[Example], mesh: Mesh, *, packed: bool, accumulation: int) -> list[Batch]:
-    """This rank's micro-batches: longest conversations first, and nothing left for the last one of the last group."""
-    ordered = sorted(range(len(examples)), key=lambda i: -len(examples[i].input_ids))
-    hands = max(mesh.dp * accumulation - 1, 1)
-    dealt = [list(part) for part in np.array_split(ordered, hands)] + [[]]
-    mine = [dealt[mesh.dp_rank + mesh.dp * i] for i in range(accumulation)]
-    form = pack if packed else pad
-    return [take_shard(form([examples[i] for i in rows], rows, multiple=mesh.sp), mesh) for rows in mine]
+def _lay(form: str, examples: Sequence[Example], rows: Sequence[int], multiple: int) -> Batch:
+    return (pack if form == "packed" else pad)(examples, rows, multiple=multiple)
+
+
+def _as_it_is(folder: Path, scratch: Path) -> Path:
+    return folder
+
+
+def _objective(mesh: Mesh) -> Objective:
+    return SFT()
+
+
+def _tokens(example: Example) -> int:
+    return len(example.input_ids)
+
+
+SFT_STEP = Step(
+    "sft", ("packed", "padded"), _as_it_is, unequal_examples, plain_step, build_model, _objective, _tokens, _lay
+)

@@ -222,7 +222,7 @@ class EncodeCandidates:
         documents = self._fitting(record.prompt, answers, record.origin)
         if len(documents) == 1:
             return Candidates(documents[0][:0], (documents[0],), np.array(targets, np.float32))
-        if np.array_equal(*documents):  # of templates that strip, when a space is all the difference
+        if np.array_equal(documents[0], documents[1]):  # of templates that strip, when a space is all the difference
             found = "the two answers are the same tokens under this chat template"
             raise RowRefused("same_answers", found, "drop the pair", record.origin)
         shared = common_beginning(documents)
