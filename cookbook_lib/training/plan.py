@@ -2,7 +2,7 @@
 
 dp = world / sp                       ranks that see different conversations
 steps = ceil(epochs x rows / train_batch_size)      every step full, across the seams between epochs
-token budget of a forward = micro_batch_size x max_length
+token budget of a forward = micro_batch_size x max_length, and no less than one pair of answers
 forwards per step = the fewest in which every rank's share fits the budget (measured on the first epoch)
 """
 
@@ -54,7 +54,7 @@ class Plan:
 
 
 def make_plan(
-    *, batch_size: int, micro_batch_size: int, max_length: int, total_epochs: float, total_training_steps: int | None,
+    *, batch_size: int, micro_batch_size: int, total_epochs: float, total_training_steps: int | None,
     warmup_steps: int | None, warmup_ratio: float, mesh: Mesh, loader: Loader, val: Examples | None,
     row: str = "conversation",
 ) -> Plan:  # fmt: skip
@@ -81,7 +81,7 @@ def make_plan(
         world_size=mesh.world_size,
         dp=mesh.dp,
         sp=mesh.sp,
-        token_budget=micro_batch_size * max_length,
+        token_budget=loader.max_tokens,
         forwards_per_step=forwards / len(looked),
         tokens_per_forward=sum(look["tokens"] for look in looked) / (forwards * mesh.dp),
         filled=sum(look["tokens"] for look in looked) / sum(look["computed"] for look in looked),

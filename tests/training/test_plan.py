@@ -40,7 +40,7 @@ def plan(rows: int = 50, batch: int = 8, dp: int = 1, micro: int = 4, padded: bo
         Rows(rows), batch_size=batch, max_tokens=micro * 32, max_rows=micro if padded else None, ranks=dp, padded=padded
     )
     values: dict[str, Any] = {
-        "batch_size": batch, "micro_batch_size": micro, "max_length": 32, "total_epochs": 2, "total_training_steps": None,
+        "batch_size": batch, "micro_batch_size": micro, "total_epochs": 2, "total_training_steps": None,
         "warmup_steps": None, "warmup_ratio": 0.1, "mesh": World(dp), "loader": loader, "val": None,
     }  # fmt: skip
     return make_plan(**(values | changes))
