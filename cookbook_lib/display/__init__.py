@@ -1,5 +1,7 @@
 """What the notebooks show: curves, bars, tables, pictures, sources, widgets. Plain values in, no other room known."""
 
+from cookbook_lib.display.arms import arms as arms
+from cookbook_lib.display.arms import saved_arms as saved_arms
 from cookbook_lib.display.benchmark_plots import benchmark_bars as benchmark_bars
 from cookbook_lib.display.benchmark_plots import matrix_heatmap as matrix_heatmap
 from cookbook_lib.display.conversations import conversation as conversation
