@@ -140,7 +140,7 @@ def open_loader(
     return Loader(
         examples,
         batch_size=d.train_batch_size,
-        max_tokens=max(d.micro_batch_size, getattr(examples, "answers", 1)) * d.max_length,  # a pair always fits
+        max_tokens=d.micro_batch_size * d.max_length,
         max_rows=d.micro_batch_size if padded else None,
         ranks=mesh.dp,
         rank=mesh.dp_rank,

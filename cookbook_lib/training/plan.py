@@ -2,7 +2,7 @@
 
 dp = world / sp                       ranks that see different conversations
 steps = ceil(epochs x rows / train_batch_size)      every step full, across the seams between epochs
-token budget of a forward = micro_batch_size x max_length, and no less than one pair of answers
+token budget of a forward = micro_batch_size x max_length
 forwards per step = the fewest in which every rank's share fits the budget (measured on the first epoch)
 """
 

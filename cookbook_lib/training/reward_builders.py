@@ -112,11 +112,11 @@ def _check_scores(config: Config, examples: CandidateSet, files: Any) -> None:
             raise CookbookError(f"{files}: no row has a value of {name!r}: name other pointwise.attributes.")
         if len(outside):
             raise CookbookError(
-                f"{files}: {len(outside):,} rows have {name!r} outside {p.lowest} to {p.highest}, {outside[0]:g} for one: "
+                f"{files}: {name!r} is outside {p.lowest} to {p.highest} in {len(outside):,} of {len(truth):,} rows, {outside[0]:g} for one: "
                 "set pointwise.lowest and pointwise.highest to the scale of the data."
             )
         if p.loss in ("ordinal", "classification") and (broken := values[values != values.round()]).size:
             raise CookbookError(
-                f"{files}: {len(broken):,} rows have {name!r} between whole numbers, {broken[0]:g} for one, and pointwise.loss={p.loss} "
-                "has a place for whole ones alone: use mse or huber, or round the scores."
+                f"{files}: {name!r} is no whole number in {len(broken):,} of {len(truth):,} rows, {broken[0]:g} for one, and "
+                f"pointwise.loss={p.loss} has a place for whole ones alone: use mse or huber, or round the scores."
             )
