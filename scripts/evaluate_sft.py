@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.records import Conversation, read_conversations
 from cookbook_lib.data.report import Report
-from cookbook_lib.display.progress import LiveProgress
+from cookbook_lib.display.progress import ProgressBars
 from cookbook_lib.display.tables import table
 from cookbook_lib.evaluation import report
 from cookbook_lib.evaluation.checkpoints import Checkpoint, find_base, held_out_files, open_checkpoint
@@ -80,9 +80,9 @@ def evaluate(given: argparse.Namespace) -> None:
     checkpoint = open_checkpoint(given.checkpoint_path)
     base, told = find_base(checkpoint, given.base_path)
     files = given.data or held_out_files(checkpoint)
-    bars, rows = Bars(), conversations(checkpoint, files, given.limit)
+    bars, rows = ProgressBars(), conversations(checkpoint, files, given.limit)
     found = compare(checkpoint.folder, base, rows, settings(checkpoint, given), bars)
-    bars.bar.finish()
+    bars.finish()
     show(found, told, given.samples)
     if given.output is not None:
         text = json.dumps(report.as_json(found, told, files), indent=2, ensure_ascii=False)
@@ -146,20 +146,6 @@ def shown(row: dict[str, Any]) -> list[tuple[str, str]]:
         for side in ("base", "checkpoint")
         if side in row
     ]
-
-
-class Bars:
-    """A progress bar for each thing that takes time."""
-
-    def __init__(self) -> None:
-        self.what, self.bar = "", LiveProgress(None, is_main=False)
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """`done` more of `total` are done."""
-        if what != self.what:
-            self.bar.finish()
-            self.what, self.bar = what, LiveProgress(total, what, unit="rows", is_main=sys.stderr.isatty())
-        self.bar.advance(done)
 
 
 def require_writable(output: Path) -> None:

@@ -2,13 +2,14 @@
 
     papermill -k python3      one process, ordinary kernel       every notebook
     papermill -k cookbook     our kernel, one rank               20
-    cookbook run -n 2         our runner, two ranks              10, 20, 21
+    cookbook run -n 2         our runner, two ranks              10, 20, 21, 30, 31, 41
 
 An executed copy without errors is the least of it: the same validation loss must come out of every way, and the model, the
 curve and the summary must be where the last cell says they are.
 """
 
 import json
+import math
 import os
 import signal
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ import pytest
 from cookbook_lib.config.places import HOME
 from cookbook_lib.data.prepare import Job as Preparation
 from cookbook_lib.data.prepare import prepare
+from cookbook_lib.data.reward.prepare import RewardJob, prepare_reward
 from cookbook_lib.tracking.jsonl import read_metrics
 from tests.jobs import Command, Job, wait_until
 
@@ -34,6 +36,7 @@ WAYS = {
     "cookbook": ["-m", "papermill", "-k", "cookbook"],
     "two ranks": ["-m", "cookbook_lib.runtime", "run", "-n", "2"],
 }
+ON_TWO_RANKS = ["10_prepare_data", "20_sft", "21_scale_out", "30_bradley_terry", "31_pointwise", "41_pipeline"]
 STEPS = ["data.train_batch_size=8", "trainer.total_training_steps=3", "trainer.test_freq=2"]
 
 
@@ -69,6 +72,8 @@ class Desk:
         self.folder, self.job = folder, Job()
         self.commands: list[Command] = []
         prepare(Preparation("embedded", output=folder / "data", limit=160, test_ratio=0.2))
+        for kind in ("pairs", "scores"):
+            prepare_reward(RewardJob("embedded", output=folder / kind, limit=160, test_ratio=0.2, kind=kind))
         self.environment = {"JUPYTER_PATH": f"{folder}/share/jupyter", "COOKBOOK_OUTPUT": "rank0"}
         installed = self.start("kernels", "-m", "cookbook_lib.runtime", "kernel", "install", "--prefix", str(folder))
         assert installed.finish().code == 0
@@ -98,8 +103,17 @@ class Desk:
         return self.finish(self.begin(notebook, way, place), place)
 
     def parameters(self, notebook: str, folder: Path) -> dict[str, Any]:
-        data = self.folder / "data"
-        train, val, tokens = (str(data / name) for name in ("train.parquet", "test.parquet", "tokens"))
+        train, val, tokens = (str(self.folder / "data" / name) for name in ("train.parquet", "test.parquet", "tokens"))
+        settings = [*STEPS, f"data.cache_dir={tokens}"]
+        run = {"save_path": str(folder / "run"), "overrides": settings}
+        files = {
+            kind: {"train_file": f"{self.folder}/{kind}/train.parquet", "val_file": f"{self.folder}/{kind}/test.parquet"}
+            for kind in ("pairs", "scores")
+        }
+        if notebook == "40_evaluate":  # what another notebook has made
+            model = self.execute("30_bradley_terry", "two ranks").summary["final_model"]
+            asked = {"pair_file": files["pairs"]["val_file"], "train_file": files["pairs"]["train_file"]}
+            return {"model": model, "output": str(folder / "evaluation"), **asked}
         return {
             "00_tour": {},
             "10_prepare_data": {"output": str(folder / "data"), "limit": 60},
@@ -107,10 +121,12 @@ class Desk:
             "20_sft": {
                 "train_file": train,
                 "val_file": val,
-                "save_path": str(folder / "run"),
-                "overrides": [*STEPS, f"data.cache_dir={tokens}"],
+                **run,
                 "samples": 1,
             },
+            "30_bradley_terry": {**files["pairs"], **run, "mistakes": 1},
+            "31_pointwise": {**files["scores"], **run, "shown": 1},
+            "41_pipeline": {"folder": str(folder / "run"), "sft_overrides": settings, "bt_overrides": settings},
             "21_scale_out": {"train_file": train, "steps": 1, "overrides": [STEPS[0], f"data.cache_dir={tokens}"]},
         }[notebook]
 
@@ -138,7 +154,7 @@ def test_on_the_ordinary_kernel(desk: Desk, notebook: str) -> None:
     assert_ran(desk.execute(notebook, "python3"))
 
 
-@pytest.mark.parametrize("notebook", ["10_prepare_data", "20_sft", "21_scale_out"])
+@pytest.mark.parametrize("notebook", ON_TWO_RANKS)
 def test_on_two_ranks(desk: Desk, notebook: str) -> None:
     assert_ran(desk.execute(notebook, "two ranks"))
 
@@ -160,6 +176,24 @@ def test_the_loss_is_the_same_in_every_way(desk: Desk) -> None:
     for way, run in runs.items():
         for name in ("val_loss_before", "val_loss_after"):
             assert run.summary[name] == pytest.approx(expected[name], rel=1e-5), (way, name)
+
+
+@pytest.mark.parametrize("notebook", ["30_bradley_terry", "31_pointwise"])
+def test_scores_are_the_same_in_every_way(desk: Desk, notebook: str) -> None:
+    one, two = (desk.execute(notebook, way).summary for way in ("python3", "two ranks"))
+    assert (one["processes"], two["processes"]) == (1, 2)
+    for moment in ("validation_before", "validation_after"):
+        assert two[moment] == pytest.approx(one[moment], rel=1e-4, abs=1e-5), moment
+    if notebook == "30_bradley_terry":
+        assert one["val_loss_before"] == pytest.approx(math.log(2), abs=1e-6)
+
+
+def test_the_pipeline_ends_in_one_table(desk: Desk) -> None:
+    run = desk.execute("41_pipeline", "two ranks")
+    rows = json.loads((run.folder / "run/pipeline.json").read_text(encoding="utf-8"))["rows"]
+    assert [row[""].split(":")[0] for row in rows[:3]] == ["SFT", "SFT", "Bradley-Terry"]
+    assert rows[2]["best possible"] == "100.0%"
+    assert (run.folder / "run/bt/bt-final/model.safetensors").is_file()
 
 
 def test_what_training_leaves(desk: Desk) -> None:

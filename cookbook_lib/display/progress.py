@@ -7,6 +7,7 @@ On ranks other than the main one it has the same methods and shows nothing.
 """
 
 import html
+import sys
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -129,3 +130,21 @@ def _bar_html(title: str, fraction: float, parts: list[str], state: str) -> str:
         f'<div style="height:5px;border-radius:3px;margin-top:4px;background:{tint(colour, 0.18)}">'
         f'<div style="height:5px;border-radius:3px;width:{fraction:.1%};background:{colour}"></div></div></div>'
     )
+
+
+class ProgressBars:
+    """A bar for each thing that takes time, one after another: called with (what, how many more are done, of how many)."""
+
+    def __init__(self, unit: str = "rows") -> None:
+        self.unit, self.what, self.bar = unit, "", LiveProgress(None, is_main=False)
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if what != self.what:
+            self.bar.finish()
+            self.what = what
+            self.bar = LiveProgress(total, what, unit=self.unit, is_main=sys.stderr.isatty())
+        self.bar.advance(done)
+
+    def finish(self) -> None:
+        """End the last bar."""
+        self.bar.finish()

@@ -26,18 +26,20 @@ LABEL = "flex:0 0 82px;font-weight:600;font-size:12px;padding-top:1px"
 RETURN = '<span style="opacity:.45">⏎</span>'
 
 
-def token_view(rows: Sequence[Row], caption: str = "", *, limit: int = 4000) -> Html:
-    """The tokens of a conversation, or of several in one packed row. Beyond `limit` tokens it says how many are left out."""
+def token_view(rows: Sequence[Row], caption: str = "", *, limit: int = 4000, marked: str = "learned") -> Html:
+    """The tokens of a conversation, or of several in one packed row. Beyond `limit` tokens it says how many are left out.
+
+    marked: what it is called that a token has a weight."""
     shown = list(rows[:limit])
     left_out = f"{len(rows) - limit:,} more tokens are not shown" if len(rows) > limit else ""
     documents = [list(group) for _, group in groupby(shown, key=lambda row: row["document"])]
     page = (
-        f'<div style="font:13px/1.6 {SANS};max-width:980px;margin:6px 0">{_heading(caption, rows)}{_map(rows)}'
-        f"{''.join(map(_document_html, documents))}"
+        f'<div style="font:13px/1.6 {SANS};max-width:980px;margin:6px 0">{_heading(caption, rows, marked)}{_map(rows)}'
+        f"{''.join(_document_html(document, marked) for document in documents)}"
         f'<div style="opacity:.6">{left_out}</div></div>'
     )
     texts = (
-        [caption] * bool(caption) + [_document_text(document) for document in documents] + [left_out] * bool(left_out)
+        [caption] * bool(caption) + [_document_text(document, marked) for document in documents] + [left_out] * bool(left_out)
     )
     return Html(page, "\n\n".join(texts))
 
@@ -49,13 +51,13 @@ def _turns(document: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
 # ---------------------------------------------------------------------------------------------------------- HTML
 
 
-def _heading(caption: str, rows: Sequence[Row]) -> str:
+def _heading(caption: str, rows: Sequence[Row], marked: str) -> str:
     roles = [role for role in ROLES if any(row["role"] == role for row in rows)]
     marks = "".join(
         f'<span style="border-left:3px solid {ROLES[role]};padding-left:5px;margin-right:12px">{role}</span>'
         for role in roles
     )
-    learned = f'<span style="background:{tint(GREEN, 0.38)};border-radius:3px;padding:1px 6px">learned</span>'
+    learned = f'<span style="background:{tint(GREEN, 0.38)};border-radius:3px;padding:1px 6px">{html.escape(marked)}</span>'
     title = f'<span style="font-weight:600;margin-right:18px">{html.escape(caption)}</span>' if caption else ""
     return f'<div style="margin-bottom:6px">{title}<span style="font-size:12px">{marks}{learned}</span></div>'
 
@@ -77,11 +79,11 @@ def _stretches(tokens: list[Row]) -> Iterator[str]:
         yield f'<div style="flex:{len(list(group))} 1 0;background:{colour}"></div>'
 
 
-def _document_html(document: list[Row]) -> str:
+def _document_html(document: list[Row], marked: str) -> str:
     body = "".join(_turn_html(*turn, document) for turn in _turns(document))
     return (
         f'<div style="border:{HAIRLINE};border-radius:6px;margin:6px 0;padding:4px 10px 8px">'
-        f'<div style="font-size:12px;opacity:.65;margin-bottom:3px">{_summary(document)}</div>{body}</div>'
+        f'<div style="font-size:12px;opacity:.65;margin-bottom:3px">{_summary(document, marked)}</div>{body}</div>'
     )
 
 
@@ -130,13 +132,13 @@ def _hint(row: Row, document: list[Row]) -> str:
 # ---------------------------------------------------------------------------------------------------------- text
 
 
-def _summary(document: list[Row]) -> str:
+def _summary(document: list[Row], marked: str) -> str:
     learned = sum(row["weight"] > 0 for row in document)
-    return f"document {document[0]['document']} · {len(document):,} tokens · {learned:,} learned"
+    return f"document {document[0]['document']} · {len(document):,} tokens · {learned:,} {marked}"
 
 
-def _document_text(document: list[Row]) -> str:
-    lines = [_summary(document) + ", shown ⟦so⟧"]
+def _document_text(document: list[Row], marked: str) -> str:
+    lines = [_summary(document, marked) + ", shown ⟦so⟧"]
     for role, rows in _turns(document):
         said = "".join(_run_text(run) for run in _runs(rows))
         lines.append(f"{role:>9}  " + said.replace("\n", "⏎\n" + " " * 11).rstrip(" \n"))

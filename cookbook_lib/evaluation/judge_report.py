@@ -8,13 +8,16 @@ The document is plain: `display.judge_pictures(document)` draws it now, or from 
 consistency, position bias, best-of-n) join as further sections: name -> {measure: figure}.
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from cookbook_lib.config import CookbookError
 from cookbook_lib.evaluation.bias import format_bias, length_bias
 from cookbook_lib.evaluation.calibration import Calibrated, calibrate
 from cookbook_lib.evaluation.intervals import Groups, mean_by_group
@@ -244,3 +247,14 @@ def _reliability(found: Calibrated) -> dict[str, Any]:
 
 def _plain(values: Floats) -> list[float]:
     return [float(value) for value in values if math.isfinite(value)]
+
+
+def write_report(document: Mapping[str, Any], folder: str | Path) -> Path:
+    """Write report.json into `folder`, made if need be. Raises CookbookError where it cannot be written."""
+    path = Path(folder) / "report.json"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CookbookError(f"{path} cannot be written ({error.strerror}); name another folder.") from None
+    return path

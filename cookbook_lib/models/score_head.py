@@ -138,6 +138,8 @@ def build_score_model(
     config.label2id = {label: number for number, label in enumerate(head.labels)}
     text.pad_token_id = config.pad_token_id = choose_pad(tokenizer, text.vocab_size)
     setattr(config, RECORD, asdict(head))
+    if head.kind in ("scalar", "regression"):  # servers that squash classes leave the number of a regression alone
+        config.problem_type = "regression"
     try:
         with torch.device("meta"):
             hf = AutoModelForSequenceClassification.from_config(

@@ -100,7 +100,8 @@ def coin(seed: int, item: Item, i: int = 0, j: int = 0) -> Slot:
 
 
 def _ask(requests: dict[K, Any], ask: Callable[[list[Any]], list[A]], progress: Progress | None) -> dict[K, A]:
-    keys, found = list(requests), {}
+    keys = list(requests)
+    found: dict[K, A] = {}
     for start in range(0, len(keys), AT_ONCE):
         part = keys[start : start + AT_ONCE]
         found.update(zip(part, ask([requests[key] for key in part]), strict=True))

@@ -98,7 +98,7 @@ def matrix(rows: Sequence[Mapping[str, Any]], domain: str | None = None) -> list
     """M from the rows of a result: of one domain, or the mean of the domains (each counts the same)."""
     named = [domain] if domain else [name for name in DOMAINS if any(row["part"] == name for row in rows)]
     each = [np.mean([_cells(row) for row in rows if row["part"] == name], axis=0) for name in named]
-    return np.mean(each, axis=0).reshape(len(STYLES), len(STYLES)).tolist()  # type: ignore[no-any-return]
+    return np.mean(each, axis=0).reshape(len(STYLES), len(STYLES)).tolist()
 
 
 def _cells(row: Mapping[str, Any]) -> list[float]:
