@@ -133,7 +133,8 @@ def _checked_verdicts(judge: Judge, triples: list[Any]) -> list[Any]:
 
 def _check_count(judge: Judge, found: int, asked: int, what: str) -> None:
     if found != asked:
-        raise CookbookError(f"judge {judge.name} gave {found} {what} for {asked} requests; it must give one for each.")
+        fix = "it must give one for each, None where unreadable"
+        raise CookbookError(f"judge {judge.name}, asked for {asked} {what}, gave {found}; {fix}.")
 
 
 def _shown(item: Item, duel: Duel) -> tuple[str, str]:
