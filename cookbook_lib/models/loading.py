@@ -97,12 +97,13 @@ def load_weights(
     brought = {name for name in model.new_weights if adapter is not None and adapter.brings(name)}
     if adapter is not None:
         check_fits(adapter, wanted)
-    if missing := sorted(set(wanted) - set(sources) - model.new_weights):
-        _load_through_rank_0(model, whole, missing, trust_remote_code, adapter)
+    optional = model.may_lack | brought
+    if missing := sorted(set(wanted) - set(sources) - optional):
+        _load_through_rank_0(model, whole, missing, trust_remote_code, adapter, optional)
     else:
         for name in wanted.keys() & (sources.keys() | brought):
             _copy_slice(wanted[name], name, sources.get(name), adapter)
-    for name in model.new_weights - sources.keys() - brought:
+    for name in model.may_lack - sources.keys() - brought:
         _zero(wanted[name])
     model.hf.tie_weights()
 
@@ -183,12 +184,12 @@ def _open(file: Path) -> Any:
 def _copy_slice(weight: torch.Tensor, name: str, source: Path | None, adapter: Adapter | None) -> None:
     """Read this rank's part of one weight, with the adapter on it. No source: the adapter brings it whole."""
     local, region = own_part(weight)
-    part: Any = None if source is None else _read_part(source, name, weight.shape, region)
+    part: Any = None if source is None else _read_part(source, name, weight.shape, region, empty=not local.numel())
     if local.numel():
         local.copy_(adapter.apply(name, part, region) if adapter else part)
 
 
-def _read_part(source: Path, name: str, shape: torch.Size, region: Region) -> torch.Tensor:
+def _read_part(source: Path, name: str, shape: torch.Size, region: Region, *, empty: bool) -> torch.Tensor | None:
     with _open(source) as file:
         part = file.get_slice(name)
         if tuple(part.get_shape()) != tuple(shape):
@@ -196,11 +197,18 @@ def _read_part(source: Path, name: str, shape: torch.Size, region: Region) -> to
                 f"{source}: weight {name} has shape {tuple(part.get_shape())}, the model's config.json says {tuple(shape)}: "
                 "weights and config are of different models."
             )
+        if empty:
+            return None
         return part[region] if region else file.get_tensor(name)  # a slice of no dimensions is none
 
 
 def _load_through_rank_0(
-    model: PackedModel, folder: Path, missing: list[str], trust_remote_code: bool, adapter: Adapter | None
+    model: PackedModel,
+    folder: Path,
+    missing: list[str],
+    trust_remote_code: bool,
+    adapter: Adapter | None,
+    optional: frozenset[str],
 ) -> None:
     from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 
@@ -212,7 +220,7 @@ def _load_through_rank_0(
             len(missing),
             missing[0],
         )
-    problem, state = _read_whole(model, folder, trust_remote_code) if first else ("", {})
+    problem, state = _read_whole(model, folder, trust_remote_code, optional) if first else ("", {})
     if dist.is_initialized():
         dist.broadcast_object_list(told := [problem], device=torch.device("cpu"))
         (problem,) = told
@@ -224,7 +232,9 @@ def _load_through_rank_0(
     set_model_state_dict(model.hf, state, options=sending)  # not strict: the model's own adapters come later
 
 
-def _read_whole(model: PackedModel, folder: Path, trust_remote_code: bool) -> tuple[str, dict[str, Any]]:
+def _read_whole(
+    model: PackedModel, folder: Path, trust_remote_code: bool, optional: frozenset[str]
+) -> tuple[str, dict[str, Any]]:
     """("", all weights) as transformers reads them, or (what is wrong, {}): the other ranks wait for the one or the other."""
     options: Any = dict(dtype=torch.float32, trust_remote_code=trust_remote_code, output_loading_info=True)
     try:
@@ -235,6 +245,6 @@ def _read_whole(model: PackedModel, folder: Path, trust_remote_code: bool) -> tu
         first_line = str(error).strip().partition("\n")[0]
         return f"holds no weights that transformers reads ({type(error).__name__}: {first_line})", {}
     whole, info = loaded
-    if absent := sorted(set(info["missing_keys"]) - model.new_weights):
+    if absent := sorted(set(info["missing_keys"]) - optional):
         return f"lacks {len(absent)} weights ({absent[0]} ...), which would stay random", {}
     return "", whole.state_dict()
