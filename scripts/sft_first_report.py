@@ -3,8 +3,8 @@
     value   mean over seeds of the test accuracy                       y_s, s = 1 .. S, each seed with its own test pairs
     +/-     t(S - 1, 97.5 %) x standard deviation / sqrt(S)            an interval needs two seeds
 
-A difference of two arms is taken seed by seed, on the same pairs. The page has the tables; what somebody wrote under its
-heading "What it says" is kept when the tables are written anew.
+A difference of two arms is taken seed by seed, on the same pairs; over all sizes, of each seed's mean over them. The page has
+the tables; what somebody wrote under its heading "What it says" is kept when the tables are written anew.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def write(stem: Path, given: dict[str, Any], checkpoints: dict[str, Any], rates:
 def summary(given: dict[str, Any], checkpoints: dict[str, Any], rates: dict[str, float], runs: Runs) -> dict[str, Any]:
     """Plain values: points of the figure, differences of arms, what the SFT models know, the settings."""
     accuracy = {(task["arm"], task["pairs"], task["seed"]): found["test"] for task, found in runs}
-    tests = test_pairs(given)
+    tests = pairs_by_panel(given)
     settings = ("sizes", "seeds", "steps", "prompts", "judgements", "epochs", "rates", "held_out")
 
     def of(arm: str, size: int, panel: str) -> list[float]:
@@ -75,8 +75,10 @@ def summary(given: dict[str, Any], checkpoints: dict[str, Any], rates: dict[str,
         for arm, name in NAMES.items():
             values = of(arm, size, panel)
             points.append({"arm": name, "pairs": size, "panel": panel, **interval(values), "seeds": values})
-        for arm, other in CONTRASTS:
-            gains = [a - b for a, b in zip(of(arm, size, panel), of(other, size, panel), strict=True)]
+    for panel, (arm, other) in product(PANELS, CONTRASTS):
+        rows = [difference(of(arm, size, panel), of(other, size, panel)) for size in given["sizes"]]
+        rows.append([fmean(seed) for seed in zip(*rows, strict=True)])  # each seed's mean over sizes
+        for size, gains in zip([*given["sizes"], None], rows, strict=True):
             names = {"arm": NAMES[arm], "less": NAMES[other]}
             differences.append({**names, "pairs": size, "panel": panel, **interval(gains)})
     return {
@@ -89,6 +91,10 @@ def summary(given: dict[str, Any], checkpoints: dict[str, Any], rates: dict[str,
     }
 
 
+def difference(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    return [a - b for a, b in zip(ours, theirs, strict=True)]
+
+
 def interval(values: Sequence[float]) -> dict[str, float | None]:
     """Mean and 95 % interval over seeds; without ends where there is one seed."""
     value, n = fmean(values), len(values)
@@ -98,7 +104,7 @@ def interval(values: Sequence[float]) -> dict[str, float | None]:
     return {"value": value, "low": value - half, "high": value + half}
 
 
-def test_pairs(given: dict[str, Any]) -> dict[str, list[Judged]]:
+def pairs_by_panel(given: dict[str, Any]) -> dict[str, list[Judged]]:
     """Those of all seeds, by panel."""
     sizes = dict(zip(("val", "test"), given["held_out"], strict=True))
     pairs = [judged for drawn in held_out(given["seeds"], sizes)["test"].values() for judged in halved(drawn)]
@@ -166,13 +172,14 @@ def _accuracy(content: dict[str, Any]) -> str:
 def _differences(content: dict[str, Any]) -> str:
     rows = []
     for arm, other in CONTRASTS:
-        for size in content["settings"]["sizes"]:
+        for size in [*content["settings"]["sizes"], None]:
             mine = {
                 d["panel"]: d
                 for d in content["differences"]
                 if (d["arm"], d["less"], d["pairs"]) == (NAMES[arm], NAMES[other], size)
             }
-            rows.append([f"{NAMES[arm]} − {NAMES[other]}", f"{size:,}", *(_points(mine[panel]) for panel in PANELS)])
+            count = f"{size:,}" if size else "all sizes"
+            rows.append([f"{NAMES[arm]} − {NAMES[other]}", count, *(_points(mine[panel]) for panel in PANELS)])
     return _table(["difference", "pairs", *PANELS.values()], rows)
 
 
@@ -193,7 +200,7 @@ def _knowledge(content: dict[str, Any]) -> str:
 
 
 def _percent(point: dict[str, Any]) -> str:
-    ends = "" if point["low"] is None else f" [{point['low']:.1%}, {min(1.0, point['high']):.1%}]"
+    ends = "" if point["low"] is None else f" [{max(0.0, point['low']):.1%}, {min(1.0, point['high']):.1%}]"
     return f"{point['value']:.1%}{ends}"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cookbook_lib.display.plots import set_title
-from cookbook_lib.display.style import AMBER, BLUE, GREEN, GREY, PAPER, TEAL, VIOLET
+from cookbook_lib.display.style import AMBER, BLUE, GREEN, GREY, INK, PAPER, TEAL, VIOLET
 from cookbook_lib.display.views import Picture
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _reach(point: Mapping[str, Any], end: str) -> float:
 def _draw_references(axes: "Axes", lines: Mapping[str, float]) -> None:
     styles = ((0, (4, 2)), (0, (1, 2)))
     for style, (name, height) in zip(styles, lines.items(), strict=False):
-        axes.axhline(height, color=GREY, linewidth=1, linestyle=style, label=name, zorder=0)
+        axes.axhline(height, color=INK, alpha=0.65, linewidth=1, linestyle=style, label=name, zorder=1)
 
 
 def _label(axes: "Axes", sizes: Sequence[int], size: str) -> None:

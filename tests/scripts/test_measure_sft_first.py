@@ -34,6 +34,7 @@ def test_the_smallest_setting_runs_and_a_second_time_only_reads(tmp_path, capsys
     content = json.loads((tmp_path / "docs" / "page.json").read_text())
     assert {point["arm"] for point in content["figure"]["points"]} == set(sft_first_report.NAMES.values())
     assert all(0 <= point["value"] <= 1 and point["low"] is None for point in content["figure"]["points"])
+    assert {row["pairs"] for row in content["differences"]} == {8, None}, "None: over all sizes"
     assert "random weights, 8 pairs" in str(saved_arms(tmp_path / "docs" / "page.json"))
     assert (tmp_path / "docs" / "page.svg").read_text().startswith("<?xml")
     page = tmp_path / "docs" / "page.md"
