@@ -60,7 +60,6 @@ def open_scorer(
         structure = build_score_model(folder, varlen_attention, tokenizer, trust_remote_code=trust_remote_code)
     except CookbookError as problem:
         return PaddedScorer(folder, tokenizer, device, dtype, trust_remote_code, f"not packed: {problem}")
-    structure.new_weights = frozenset()  # a trained model lacks none
     packed = PackedScorer(structure, folder, device, dtype, trust_remote_code)
     if (apart := packed.distance()) <= APART[dtype]:
         return packed

@@ -23,7 +23,8 @@ class PackedModel(nn.Module):
 
     auto_class: Any = AutoModelForCausalLM  # what reads the folders that it is saved to
     task = "CAUSAL_LM"  # what peft calls that
-    new_weights: frozenset[str] = frozenset()  # weights that a folder may lack: they begin at zero
+    new_weights: frozenset[str] = frozenset()  # weights that no language model has
+    may_lack: frozenset[str] = frozenset()  # of those, the ones that this model's folder may lack: they begin at zero
 
     def __init__(self, hf: Any, attend: Attend) -> None:
         super().__init__()

@@ -81,7 +81,7 @@ class ScoreHead:
         told = getattr(config, RECORD, None)
         if told is not None:
             plain: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in told.items()}  # JSON has lists
-            return ScoreHead(**plain)
+            return _agreeing(ScoreHead(**plain), config)
         labels = config.num_labels
         if labels == 1:
             return ScoreHead()
@@ -94,11 +94,12 @@ class ScoreModel(PackedModel):
 
     auto_class = AutoModelForSequenceClassification
     task = "SEQ_CLS"
-    new_weights = frozenset({"score.weight"})  # a language model's folder has none: zero then
+    new_weights = frozenset({"score.weight"})
 
-    def __init__(self, hf: Any, attend: Attend, head: ScoreHead) -> None:
+    def __init__(self, hf: Any, attend: Attend, head: ScoreHead, *, trained: bool = False) -> None:
         super().__init__(hf, attend)
         self.head = head
+        self.may_lack = frozenset() if trained else self.new_weights  # a reward model without its head is half lost
 
     @property
     def exact_modules(self) -> list[nn.Module]:
@@ -152,7 +153,7 @@ def build_score_model(
     if getattr(getattr(hf, "score", None), "bias", 0) is not None:
         raise CookbookError(f"{folder}: {type(hf).__name__} has no head `score` without bias; use another decoder.")
     hf.config.architectures = [type(hf).__name__]
-    return ScoreModel(hf, attend, head)
+    return ScoreModel(hf, attend, head, trained=trained)
 
 
 def is_score_model(folder: Path) -> bool:
@@ -200,6 +201,16 @@ def _checked(folder: Path, own: ScoreHead | None, wanted: ScoreHead | None) -> S
             "the recipe to match."
         )
     return own
+
+
+def _agreeing(head: ScoreHead, config: Any) -> ScoreHead:
+    """The head that we recorded. Raises CookbookError where config.json was changed after that."""
+    if head.num_labels != config.num_labels:
+        raise CookbookError(
+            f"{config.name_or_path}: config.json has {config.num_labels} labels, and its {RECORD} has {head.num_labels}: "
+            "restore the config.json that was saved with the model."
+        )
+    return head
 
 
 def _described(head: ScoreHead) -> str:

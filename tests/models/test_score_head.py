@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -153,6 +154,17 @@ def test_heads_that_others_trained(tmp_path, tiny_folder):
 
 
 # ---------------------------------------------------------------------------------------------------------- refusals
+
+
+def test_a_reward_model_that_lost_its_head_is_refused(tmp_path, tiny_folder):
+    opened(tiny_folder, ScoreHead()).hf.save_pretrained(tmp_path)
+    load_tokenizer(tiny_folder).save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    assert weights.pop("score.weight").shape[0] == 1
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    for head in (None, ScoreHead()):  # to judge with, to go on from
+        with pytest.raises(CookbookError, match=r"lacks 1 weights \(score\.weight"):
+            opened(tmp_path, head)
 
 
 def test_a_language_model_is_no_reward_model(tiny_folder):
