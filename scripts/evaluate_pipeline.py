@@ -79,6 +79,8 @@ def evaluate(given: argparse.Namespace) -> None:
     """Measure, print, write."""
     if not (given.sft_model or given.reward_model):
         raise CookbookError("nothing to evaluate; give --sft-model, --reward-model, or both")
+    if given.limit == 0:
+        raise CookbookError("--limit is 0, which leaves nothing to judge; give a number of rows, or -1 for all")
     if given.output:
         write_report({}, given.output)  # fail before the work and not after it
     document: dict[str, Any] = {}

@@ -127,7 +127,7 @@ class Report:
         entry, rule = first
         return CookbookError(
             f"{file}: {which} cannot be used; row {entry['row']}: {entry['field']} is {entry['found']}, but {rule}; "
-            f"{entry['fix']}, or check that --source names this file's format"
+            f"{entry['fix']}, or check that the file has the format that it was taken for"
         )
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.reward.documents import DocumentReader
 from cookbook_lib.evaluation.checkpoints import open_checkpoint
-from cookbook_lib.evaluation.inference import DTYPES
+from cookbook_lib.evaluation.inference import choose_place
 from cookbook_lib.evaluation.scorers import open_scorer
 from cookbook_lib.models.loading import load_tokenizer
 from cookbook_lib.models.score_head import ScoreHead
@@ -41,7 +41,7 @@ class ScoringModel:
     """Scores whole conversations, the answer included as the last message, the assistant's.
 
     max_tokens: of one forward, and so of one conversation; lower it where memory is short. attribute: what `score` returns
-    where the model has several; by default the one called score, else their mean. device, dtype: as in inference.open_model.
+    where the model has several; by default the one called score, else their mean. device, dtype: as in inference.choose_place.
     `notes` says what is out of the ordinary about this model. Not for several threads at once.
     Raises CookbookError when the folder holds no reward model, or not a whole one.
     """
@@ -57,11 +57,10 @@ class ScoringModel:
         trust_remote_code: bool = False,
     ) -> None:
         self.folder, self.max_tokens = open_checkpoint(path).folder, max_tokens
+        place, kind = choose_place(device, dtype)
         tokenizer = load_tokenizer(self.folder, trust_remote_code=trust_remote_code)
-        place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-        kind = ("bf16" if place.type == "cuda" else "fp32") if dtype == "auto" else dtype
         self._read = DocumentReader(tokenizer)
-        self._scorer = open_scorer(self.folder, tokenizer, place, DTYPES[kind], trust_remote_code)
+        self._scorer = open_scorer(self.folder, tokenizer, place, kind, trust_remote_code)
         self.attribute = _chosen(self.head, attribute, self.folder)
         self.notes = [note for note in (self._scorer.note, self._read.note, self._told()) if note]
 

@@ -68,25 +68,24 @@ def serve(given: argparse.Namespace) -> None:
     except ImportError as error:
         raise CookbookError(f"serving needs {error.name}: pip install 'reward-model-cookbook[serve]'.") from error
     limits = Limits(given.max_conversations, given.max_body_mb << 20, given.max_waiting)
-    listening = _listen(given.host, given.port)  # before the model: a taken port is known at once
-    model = ScoringModel(
-        given.model,
-        device=given.device,
-        dtype=given.dtype,
-        max_tokens=given.max_tokens,
-        attribute=given.attribute,
-        trust_remote_code=given.trust_remote_code,
-    )
-    name = given.served_model_name or Path(given.model).resolve().name
-    app = build_app(model, [name, given.model], limits)
-    for note in model.notes:
-        print(f"note: {note}", file=sys.stderr)
-    host, port = listening.getsockname()[:2]
-    print(f"serving {name} ({model.head.kind}) at http://{host}:{port}", flush=True)
-    config = uvicorn.Config(
-        app, log_level="info" if given.log_requests else "warning", timeout_graceful_shutdown=GRACE_S
-    )
-    uvicorn.Server(config).run(sockets=[listening])
+    with _listen(given.host, given.port) as listening:  # before the model: a taken port is known at once
+        model = ScoringModel(
+            given.model,
+            device=given.device,
+            dtype=given.dtype,
+            max_tokens=given.max_tokens,
+            attribute=given.attribute,
+            trust_remote_code=given.trust_remote_code,
+        )
+        name = given.served_model_name or Path(given.model).resolve().name
+        app = build_app(model, [name, given.model], limits)
+        for note in model.notes:
+            print(f"note: {note}", file=sys.stderr)
+        host, port = listening.getsockname()[:2]
+        print(f"serving {name} ({model.head.kind}) at http://{host}:{port}", flush=True)
+        level = "info" if given.log_requests else "warning"
+        config = uvicorn.Config(app, log_level=level, timeout_graceful_shutdown=GRACE_S)
+        uvicorn.Server(config).run(sockets=[listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -27,6 +27,7 @@ from cookbook_lib.models.attention import ATTENTION, Attend
 from cookbook_lib.models.heads import PackedModel
 from cookbook_lib.models.lora import plain_names, plain_weights
 from cookbook_lib.models.shards import Region, own_part
+from cookbook_lib.models.tiny import quiet
 
 PACKABLE = {"full_attention", "sliding_attention"}
 WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
@@ -58,13 +59,16 @@ def find_model(name: str) -> Path:
 
 
 def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """The model's tokenizer."""
+    """The model's tokenizer. Raises CookbookError when the folder holds none."""
     try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         raise CookbookError(
             f"{folder} holds no tokenizer that loads ({error}): save the tokenizer beside the model."
         ) from error
+    if len(tokenizer) <= len(tokenizer.added_tokens_decoder):  # what transformers makes of no files at all
+        raise CookbookError(f"{folder} holds no tokenizer, or one without words: save the tokenizer beside the model.")
+    return tokenizer
 
 
 def build_model(folder: Path, attend: Attend, *, trust_remote_code: bool = False) -> PackedModel:
@@ -240,7 +244,8 @@ def _read_whole(
     try:
         if model.new_weights:
             options["config"] = model.hf.config
-        loaded: Any = model.auto_class.from_pretrained(folder, **options)
+        with quiet():
+            loaded: Any = model.auto_class.from_pretrained(folder, **options)
     except Exception as error:
         first_line = str(error).strip().partition("\n")[0]
         return f"holds no weights that transformers reads ({type(error).__name__}: {first_line})", {}

@@ -48,12 +48,14 @@ def build_tiny(folder: Path, texts: Iterable[str], chat_template: str, *, seed: 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bar for writing five megabytes."""
-    shown = logging.is_progress_bar_enabled()
+    """No progress bar for five megabytes, and no table of missing weights: whoever loads looks at them and says so."""
+    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(verbosity)
         if shown:
             logging.enable_progress_bar()
 

@@ -34,10 +34,19 @@ KINDS: dict[str, Kind] = {
 
 
 def open_pairs(config: Config, base: Base, mesh: Mesh) -> Data:
-    """Tokenise both files of preference pairs, or open the cache of an earlier run."""
+    """Tokenise both files of preference pairs, or open the cache of an earlier run.
+
+    Raises CookbookError for pairs without margins where the loss wants them.
+    """
     d = config.data
     keys: dict[str, Any] = {"prompt_key": d.prompt_key, "chosen_key": d.chosen_key, "rejected_key": d.rejected_key}
-    return _open(config, mesh, partial(tokenize_pairs, tokenizer=base.tokenizer, **keys))
+    data = _open(config, mesh, partial(tokenize_pairs, tokenizer=base.tokenizer, **keys))
+    if config.bradley_terry.use_margin and not data.train.targets[:, 0].any():
+        raise CookbookError(
+            f"{d.train_files}: no pair says how much better its chosen answer is, and bradley_terry.use_margin is true: "
+            "set it to false, or give pairs with a margin."
+        )
+    return data
 
 
 def open_scores(config: Config, base: Base, mesh: Mesh) -> Data:
@@ -112,7 +121,8 @@ def _check_scores(config: Config, examples: CandidateSet, files: Any) -> None:
             raise CookbookError(f"{files}: no row has a value of {name!r}: name other pointwise.attributes.")
         if len(outside):
             raise CookbookError(
-                f"{files}: {name!r} is outside {p.lowest} to {p.highest} in {len(outside):,} of {len(truth):,} rows, {outside[0]:g} for one: "
+                f"{files}: {name!r} is outside {p.lowest} to {p.highest} in {len(outside):,} of {len(truth):,} rows, "
+                f"{outside[0]:g} for one: "
                 "set pointwise.lowest and pointwise.highest to the scale of the data."
             )
         if p.loss in ("ordinal", "classification") and (broken := values[values != values.round()]).size:

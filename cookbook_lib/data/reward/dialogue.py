@@ -21,6 +21,7 @@ from cookbook_lib.data.reward.registry import user_turn
 from cookbook_lib.data.spellings import normalise
 
 Prompt = tuple[Message, ...]
+KEYS = {1: ("response_key",), 2: ("chosen_key", "rejected_key")}  # options that name the columns of so many answers
 
 
 def prompt_and_answers(row: Mapping[str, Any], prompt_key: str, *answer_keys: str) -> tuple[Prompt, list[str]]:
@@ -29,7 +30,7 @@ def prompt_and_answers(row: Mapping[str, Any], prompt_key: str, *answer_keys: st
     Raises RowError for columns that are missing, contexts that differ, and a prompt that the answers do not continue.
     """
     asked = _prompt(prompt_key, row[prompt_key]) if row.get(prompt_key) is not None else None
-    replies = [_reply(key, row) for key in answer_keys]
+    replies = [_reply(key, row, option) for key, option in zip(answer_keys, KEYS[len(answer_keys)], strict=True)]
     contexts = [(key, context) for key, (context, _) in zip(answer_keys, replies, strict=True) if context]
     for key, context in contexts[1:]:
         same_context(contexts[0][1], context, key)
@@ -73,10 +74,12 @@ def _prompt(key: str, value: Any) -> Prompt:
     return normalise(value)
 
 
-def _reply(key: str, row: Mapping[str, Any]) -> tuple[Prompt, str]:
+def _reply(key: str, row: Mapping[str, Any], option: str) -> tuple[Prompt, str]:
     """What stands before an answer, if it brings that along, and its text."""
-    if row.get(key) is None:
-        refuse(key, MISSING, f"the row must have it (columns here: {_columns(row)})", f"name the column in {key}_key")
+    if key not in row:
+        refuse(key, MISSING, f"the row must have it (columns here: {_columns(row)})", f"name the column in {option}")
+    if row[key] is None:
+        refuse(key, None, "an answer is text or a list of {role, content}", "drop the row")
     value = messages_in(row[key])
     if isinstance(value, str):
         return (), value
