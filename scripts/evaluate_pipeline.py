@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,22 @@ from cookbook_lib.config import CookbookError
 from cookbook_lib.data.records import read_conversations
 from cookbook_lib.data.report import Report
 from cookbook_lib.data.reward.files import read_pairs
+from cookbook_lib.data.reward.records import PreferencePair
 from cookbook_lib.display import judge_pictures, save_pictures
 from cookbook_lib.display.progress import ProgressBars
 from cookbook_lib.display.tables import table
 from cookbook_lib.evaluation import report as sft_report
 from cookbook_lib.evaluation.benchmarks import BENCHMARKS, BenchmarkResult, table_rows
 from cookbook_lib.evaluation.checkpoints import find_base, held_out_files, open_checkpoint
-from cookbook_lib.evaluation.held_out_answers import baselines, score_pairs
+from cookbook_lib.evaluation.held_out_answers import baselines, missing, score_pairs
 from cookbook_lib.evaluation.judge_report import JudgeReport, judge_report, write_report
 from cookbook_lib.evaluation.judges import LengthJudge
 from cookbook_lib.evaluation.pipeline import on_benchmarks
 from cookbook_lib.evaluation.reward_judge import RewardJudge
 from cookbook_lib.evaluation.sft import Comparison, Settings, compare
 
+LEARNED = 20_000  # pairs that a bag of words learns from
+ROWS = 1000  # of conversations and of pairs; part of a benchmark is another benchmark
 EXAMPLES = """
 examples
   both models of a pipeline, on the validation data of their own runs
@@ -67,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--benchmark", action="append", default=[], metavar="NAME[=FILE]", help="a public benchmark; may be given again"
     )
-    add("--limit", type=int, default=1000, metavar="N", help="rows of each at most, -1: all (default: 1000)")
+    add("--limit", type=int, metavar="N", help=f"rows of each at most, -1: all (default: {ROWS:,}, of benchmarks all)")
     add("--output", type=Path, metavar="DIR", help="write report.json and the pictures there")
     add("--device", default="auto", help="auto, cpu or cuda")
     add("--seed", type=int, default=0, help="of the sample of questions and of the intervals")
@@ -97,7 +101,8 @@ def compare_sft(given: argparse.Namespace) -> tuple[Comparison, str]:
     checkpoint = open_checkpoint(given.sft_model)
     base, told = find_base(checkpoint, None)
     data = checkpoint.run.get("data", {})
-    rows = list(read_conversations(given.sft_data or held_out_files(checkpoint), limit=given.limit, report=Report()))
+    files = given.sft_data or held_out_files(checkpoint)
+    rows = list(read_conversations(files, limit=limit_of(given, ROWS), report=Report()))
     settings = Settings(
         max_length=data.get("max_length", Settings.max_length),
         train_on=data.get("train_on", Settings.train_on),
@@ -121,11 +126,13 @@ def show_sft(found: tuple[Comparison, str]) -> dict[str, Any]:
 def evaluate_reward(given: argparse.Namespace) -> dict[str, Any]:
     """The reward model on pairs and on benchmarks; what is written of it."""
     document: dict[str, Any] = {}
-    files = given.pairs or run_files(given.reward_model, "val_files")
+    files = given.pairs or pair_files(given.reward_model, "val_files")
     if files:
         found = judge(given, files)
         document |= found.as_json()
         print(f"\n{table(found.rows(), f'{found.name}: held-out pairs')}")
+        for note in found.notes:
+            print(f"  {note}")
         if given.output:
             save_pictures(judge_pictures(document), given.output)
     elif not given.benchmark:
@@ -142,9 +149,9 @@ def evaluate_reward(given: argparse.Namespace) -> dict[str, Any]:
 
 def judge(given: argparse.Namespace, files: list[str]) -> JudgeReport:
     """Pairs scored, and the judges beside it that understand nothing."""
-    pairs = list(read_pairs(files, limit=given.limit, report=Report()))
-    training = given.train_pairs or run_files(given.reward_model, "train_files")
-    learned = list(read_pairs(training, limit=20_000, report=Report())) if training else []
+    left_out, columns = Report(unit="pairs"), pair_columns(given.reward_model)
+    pairs = list(read_pairs(files, limit=limit_of(given, ROWS), report=left_out, **({} if given.pairs else columns)))
+    learned = training_pairs(given, columns)
     bars = ProgressBars()
     reward = RewardJudge(
         given.reward_model,
@@ -154,23 +161,41 @@ def judge(given: argparse.Namespace, files: list[str]) -> JudgeReport:
     )
     scored = score_pairs(reward.score, pairs)
     bars.finish()
-    for note in reward.notes:
-        print(f"  {note}")
-    return judge_report(reward.name, scored, baselines=baselines(pairs, learned), seed=given.seed)
+    found = judge_report(reward.name, scored, baselines=baselines(pairs, learned), seed=given.seed)
+    return replace(found, notes=(*found.notes, *reward.notes, *missing(left_out, reward)))
+
+
+def training_pairs(given: argparse.Namespace, columns: dict[str, str]) -> list[PreferencePair]:
+    """What a bag of words learns from: the pairs that were given, or the run's own."""
+    files = given.train_pairs or pair_files(given.reward_model, "train_files")
+    options = {} if given.train_pairs else columns
+    return list(read_pairs(files, limit=LEARNED, report=Report(), **options)) if files else []
 
 
 def benchmark_results(given: argparse.Namespace) -> list[BenchmarkResult]:
     """Every benchmark named, by the model and by the longer answer."""
     named = {name: file or None for name, _, file in (text.partition("=") for text in given.benchmark)}
-    options: dict[str, Any] = {"device": given.device, "limit": given.limit, "judges": [LengthJudge()]}
+    options: dict[str, Any] = {"device": given.device, "limit": limit_of(given, -1), "judges": [LengthJudge()]}
     return on_benchmarks(given.reward_model, named, trust_remote_code=given.trust_remote_code, **options)
 
 
-def run_files(model: str, key: str) -> list[str]:
-    """Files of the run that a model belongs to, if it is known and they are there."""
-    named = open_checkpoint(model).run.get("data", {}).get(key) or []
+def limit_of(given: argparse.Namespace, otherwise: int) -> int:
+    """Rows to read at most."""
+    return otherwise if given.limit is None else int(given.limit)
+
+
+def pair_files(model: str, key: str) -> list[str]:
+    """Files of pairs of the run that a model belongs to, if it is known, learned from pairs, and they are there."""
+    run = open_checkpoint(model).run
+    named = run.get("data", {}).get(key) or [] if run.get("recipe") == "bradley_terry" else []
     files = [named] if isinstance(named, str) else list(named)
     return files if all(Path(file).exists() for file in files) else []
+
+
+def pair_columns(model: str) -> dict[str, str]:
+    """What the columns of that run's pairs are called."""
+    data = open_checkpoint(model).run.get("data", {})
+    return {key: data[key] for key in ("prompt_key", "chosen_key", "rejected_key") if key in data}
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ judge_pairs     Bradley-Terry: accuracy beside judges that understand nothing, c
 judge_scores    pointwise: correlation with the given scores, error, and what is exact after rounding
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from cookbook_lib.evaluation.baselines import BagOfWords, by_length
 from cookbook_lib.evaluation.intervals import mean_by_group
 from cookbook_lib.evaluation.judge_report import JudgeReport, ScoredPairs, judge_report
 from cookbook_lib.evaluation.judges import answered
-from cookbook_lib.evaluation.measure import Measure, Scores
+from cookbook_lib.evaluation.measure import Measure, Scores, counted
 from cookbook_lib.evaluation.metrics import correlations
-from cookbook_lib.evaluation.score_model import ScoringModel
+from cookbook_lib.evaluation.reward_judge import RewardJudge
+from cookbook_lib.evaluation.score_model import Scored, ScoringModel
 
 Score = Callable[[Sequence[Any]], Sequence[float | None]]
 MOST_TRAINING_PAIRS = 20_000  # that the bag of words learns from
@@ -31,15 +32,27 @@ MOST_TRAINING_PAIRS = 20_000  # that the bag of words learns from
 def judge_pairs(config: Config, checkpoint: Path, *, limit: int = 2000, progress: Any = None) -> JudgeReport | None:
     """The checkpoint on the first `limit` validation pairs; None where the run has no validation files.
 
-    Rows that cannot be read are left out, as training left them out (its own report names them).
+    Prompts are read whole, where training took the oldest turns off the long ones. Rows that are no pairs are left out, an
+    answer that is too long for the model has no score; the report's notes count both.
     """
     if config.data.val_files is None:
         return None
-    pairs = _pairs(config, config.data.val_files, limit)
-    model = ScoringModel(checkpoint, device=config.trainer.device, trust_remote_code=config.model.trust_remote_code)
-    scored = score_pairs(lambda shown: model.score(shown, progress), pairs)
-    training = _pairs(config, config.data.train_files, MOST_TRAINING_PAIRS)
-    return judge_report(checkpoint.name, scored, baselines=baselines(pairs, training))
+    left_out = Report(unit="pairs")
+    pairs = _pairs(config, config.data.val_files, limit, left_out)
+    options: Any = {"device": config.trainer.device, "trust_remote_code": config.model.trust_remote_code}
+    judge = RewardJudge(checkpoint, progress=progress, **options)
+    scored = score_pairs(judge.score, pairs)
+    training = _pairs(config, config.data.train_files, MOST_TRAINING_PAIRS, Report())
+    found = judge_report(checkpoint.name, scored, baselines=baselines(pairs, training))
+    return replace(found, notes=(*found.notes, *missing(left_out, judge)))
+
+
+def missing(left_out: Report, judge: RewardJudge) -> Iterator[str]:
+    """Rows that are no pairs, and answers without a score: how many, and why."""
+    for reason, count in left_out.reasons.most_common():
+        yield f"left out, {count:,} of {left_out.counts['rows_read']:,} rows read: {reason}"
+    if judge.unscored:
+        yield f"{counted(len(judge.unscored), 'answer')} without a score; the first: {judge.unscored[0]}"
 
 
 def score_pairs(score: Score, pairs: Sequence[PreferencePair]) -> ScoredPairs:
@@ -115,16 +128,26 @@ def judge_scores(config: Config, checkpoint: Path, *, limit: int = 2000) -> Judg
         raise CookbookError(
             f"{checkpoint} has no output for {', '.join(sorted(missing))}: it was trained on other attributes."
         )
-    found = model.scores([answered(one.prompt, one.response) for one in responses])
-    scores = {name: [one[name] for one in found] for name in names}
+    found = model.attempt([answered(one.prompt, one.response) for one in responses])
+    read = [(one, of) for one, of in zip(responses, found, strict=True) if isinstance(of, Scored)]
+    if not read:
+        raise CookbookError(f"{checkpoint} can score none of {d.val_files}; the first: {found[0]}")
+    responses, few = [one for one, _ in read], len(found) - len(read)
+    scores = {name: [of.scores[name] for _, of in read] for name in names}
     truth = {name: [float(one.scores.get(name, np.nan)) for one in responses] for name in names}
     groups = [one.group or repr(one.prompt) for one in responses]
-    measures = {name: score_measures(scores[name], truth[name], groups) for name in names}
+    note = counted(few, "answer too long for the model left out", "answers too long for the model left out")
+    measures = {name: score_measures(scores[name], truth[name], groups, note) for name in names}
     return JudgedScores(responses, scores, truth, measures)
 
 
-def score_measures(scores: Sequence[float], truth: Sequence[float], groups: Sequence[Any]) -> dict[str, Measure]:
-    """Correlations, mean absolute error (in the data's own steps), share exact after rounding, and the error of the mean alone."""
+def score_measures(
+    scores: Sequence[float], truth: Sequence[float], groups: Sequence[Any], note: str = ""
+) -> dict[str, Measure]:
+    """Correlations, mean absolute error (in the data's own steps), share exact after rounding, and the error of the mean alone.
+
+    note: what a reader must know of the rows, said beside each error.
+    """
     known = ~np.isnan(np.asarray(truth, float))
     s, t = np.asarray(scores, float)[known], np.asarray(truth, float)[known]
     kept = [group for group, keep in zip(groups, known, strict=True) if keep]
@@ -135,13 +158,13 @@ def score_measures(scores: Sequence[float], truth: Sequence[float], groups: Sequ
     }
     figures = {str(kind): figure for kind, figure in correlations(list(s), list(t), groups=kept).items()}
     return figures | {
-        name: Measure(mean_by_group(values, kept), len(s)) for name, values in means.items() if len(values)
+        name: Measure(mean_by_group(values, kept), len(s), note) for name, values in means.items() if len(values)
     }
 
 
-def _pairs(config: Config, files: Any, limit: int) -> list[PreferencePair]:
+def _pairs(config: Config, files: Any, limit: int, report: Report) -> list[PreferencePair]:
     d = config.data
     readable = read_pairs(
-        files, prompt_key=d.prompt_key, chosen_key=d.chosen_key, rejected_key=d.rejected_key, report=Report()
+        files, prompt_key=d.prompt_key, chosen_key=d.chosen_key, rejected_key=d.rejected_key, report=report
     )
     return list(islice(readable, limit))

@@ -8,6 +8,7 @@ Bradley-Terry   pairs in order   1/2: scores equal    the reward model         o
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -65,11 +66,17 @@ def on_benchmarks(
         RewardJudge(checkpoint, device=device, trust_remote_code=trust_remote_code),
         *judges,
     ]
-    return [
+    found = [
         evaluate(judge, name, items, partial(progress, f"{judge.name}: {name}") if progress else None)
         for name, items in loaded.items()
         for judge in asked
     ]
+    return [_in_part(result) if result.items == limit else result for result in found]
+
+
+def _in_part(result: BenchmarkResult) -> BenchmarkResult:
+    said = f"of the first {result.items:,} rows alone: not to be compared with published figures"
+    return replace(result, notes=(*result.notes, said))
 
 
 def _answer_rows(sft: Config, answers: Comparison | None) -> list[dict[str, str]]:
