@@ -30,14 +30,8 @@ PLAIN: dict[str, Any] = {
     "target_parameters": None, "trainable_token_indices": None, "layer_replication": None, "use_bdlora": None,
     "kasa_config": None, "arrow_config": None, "alora_invocation_tokens": None,
 }  # fmt: skip
-KEEP_BASE = (
-    None,
-    True,
-    False,
-    "gaussian",
-    "eva",
-    "orthogonal",
-)  # of init_lora_weights: the others change the base as well
+# Of init_lora_weights: the others change the base as well.
+KEEP_BASE = (None, True, False, "gaussian", "eva", "orthogonal")
 
 
 @dataclass(frozen=True)
@@ -82,6 +76,22 @@ class Adapter:
             return file.get_slice(key)[region] if region else file.get_tensor(key)
 
 
+@dataclass(frozen=True)
+class Adapters:
+    """Adapters on adapters, the one on the whole model first; none is a stack of none."""
+
+    stack: tuple[Adapter, ...]
+
+    def brings(self, name: str) -> bool:
+        return any(adapter.brings(name) for adapter in self.stack)
+
+    def apply(self, name: str, part: Any, region: Region | None = None) -> torch.Tensor:
+        """As Adapter.apply, one after the other."""
+        for adapter in self.stack:
+            part = adapter.apply(name, part, region)
+        return part
+
+
 def read_adapter(folder: Path) -> Adapter | None:
     """None for a folder without an adapter. Raises CookbookError for one that is more than a low-rank sum, or broken."""
     path = folder / CONFIG
@@ -102,8 +112,22 @@ def read_adapter(folder: Path) -> Adapter | None:
     return Adapter(folder, told["base_model_name_or_path"], told["lora_alpha"], bool(told.get("use_rslora")), keys)
 
 
-def check_fits(adapter: Adapter, weights: Mapping[str, torch.Tensor]) -> None:
-    """Raise CookbookError unless the model, given as its plain weights, has everything that the adapter changes."""
+def check_fits(adapters: Adapters, weights: Mapping[str, torch.Tensor]) -> None:
+    """Raise CookbookError unless the model, given as its plain weights, has everything that the adapters change."""
+    for adapter in adapters.stack:
+        _check_fits(adapter, weights)
+
+
+@torch.no_grad()
+def merge(hf: nn.Module, adapters: Adapters) -> None:
+    """Put the adapters on a whole, unsharded model of the weights below them, in place."""
+    weights = dict(hf.named_parameters())
+    check_fits(adapters, weights)
+    for name in {name for adapter in adapters.stack for name in adapter.names()}:
+        weights[name].copy_(adapters.apply(name, weights[name].cpu()))
+
+
+def _check_fits(adapter: Adapter, weights: Mapping[str, torch.Tensor]) -> None:
     with _open(adapter.folder / WEIGHTS) as file:
         shapes = {key: tuple(file.get_slice(key).get_shape()) for key in adapter.keys}
     for name in sorted(adapter.names()):
@@ -116,15 +140,6 @@ def check_fits(adapter: Adapter, weights: Mapping[str, torch.Tensor]) -> None:
                 f"{'which the model lacks' if found is None else f'in the model {found}'}: "
                 f"the adapter is of another model than {adapter.base}, or of another head."
             )
-
-
-@torch.no_grad()
-def merge(hf: nn.Module, adapter: Adapter) -> None:
-    """Put the adapter on a whole, unsharded model that holds the base's weights, in place."""
-    check_fits(adapter, dict(hf.named_parameters()))
-    for name in adapter.names():
-        weight = hf.get_parameter(name)
-        weight.copy_(adapter.apply(name, weight.cpu()))
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -22,10 +22,10 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from cookbook_lib.config import CookbookError
-from cookbook_lib.models.adapter_folder import Adapter, check_fits, read_adapter
+from cookbook_lib.models.adapter_folder import Adapter, Adapters, check_fits, read_adapter
 from cookbook_lib.models.attention import ATTENTION, Attend
 from cookbook_lib.models.heads import PackedModel
-from cookbook_lib.models.lora import plain_names, plain_weights
+from cookbook_lib.models.lora import lora_of, plain_names, plain_weights
 from cookbook_lib.models.shards import Region, own_part
 from cookbook_lib.models.tiny import quiet
 
@@ -94,22 +94,34 @@ def load_weights(
     get memory and no values. Raises CookbookError for files that are broken, or of another model.
     """
     materialise(model, device, offload=offload)
-    adapter = read_adapter(folder)
-    whole = folder if adapter is None else find_model(adapter.base)
+    whole, adapters = foundation(folder)
     wanted = plain_weights(model.hf) | _stored_buffers(model.hf)  # a tied weight appears once
     sources = dict(_weights_in(whole))
-    brought = {name for name in model.new_weights if adapter is not None and adapter.brings(name)}
-    if adapter is not None:
-        check_fits(adapter, wanted)
+    brought = {name for name in model.new_weights if adapters.brings(name)}
+    check_fits(adapters, wanted)
     optional = model.may_lack | brought
     if missing := sorted(set(wanted) - set(sources) - optional):
-        _load_through_rank_0(model, whole, missing, trust_remote_code, adapter, optional)
+        _load_through_rank_0(model, whole, missing, trust_remote_code, adapters, optional)
     else:
         for name in wanted.keys() & (sources.keys() | brought):
-            _copy_slice(wanted[name], name, sources.get(name), adapter)
+            _copy_slice(wanted[name], name, sources.get(name), adapters)
     for name in model.may_lack - sources.keys() - brought:
         _zero(wanted[name])
     model.hf.tie_weights()
+
+
+def foundation(folder: Path) -> tuple[Path, Adapters]:
+    """The whole model under a folder, and the adapters on it, the first one first: an adapter's base may be one, too."""
+    chain: list[Adapter] = []
+    while (adapter := read_adapter(folder)) is not None:
+        if any(adapter.base == above.base for above in chain):
+            raise CookbookError(f"{adapter.folder} is an adapter of {adapter.base}, and that of it: name its model.")
+        chain.insert(0, adapter)
+        try:
+            folder = find_model(adapter.base)
+        except CookbookError as error:
+            raise CookbookError(f"{adapter.folder} is an adapter of a model that is not to be had: {error}") from None
+    return folder, Adapters(tuple(chain))
 
 
 def materialise(model: PackedModel, device: torch.device, *, offload: bool = False) -> None:
@@ -185,12 +197,12 @@ def _open(file: Path) -> Any:
 
 
 @torch.no_grad()
-def _copy_slice(weight: torch.Tensor, name: str, source: Path | None, adapter: Adapter | None) -> None:
-    """Read this rank's part of one weight, with the adapter on it. No source: the adapter brings it whole."""
+def _copy_slice(weight: torch.Tensor, name: str, source: Path | None, adapters: Adapters) -> None:
+    """Read this rank's part of one weight, with the adapters on it. No source: one of them brings it whole."""
     local, region = own_part(weight)
     part: Any = None if source is None else _read_part(source, name, weight.shape, region, empty=not local.numel())
     if local.numel():
-        local.copy_(adapter.apply(name, part, region) if adapter else part)
+        local.copy_(adapters.apply(name, part, region))
 
 
 def _read_part(source: Path, name: str, shape: torch.Size, region: Region, *, empty: bool) -> torch.Tensor | None:
@@ -211,7 +223,7 @@ def _load_through_rank_0(
     folder: Path,
     missing: list[str],
     trust_remote_code: bool,
-    adapter: Adapter | None,
+    adapters: Adapters,
     optional: frozenset[str],
 ) -> None:
     from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
@@ -231,9 +243,11 @@ def _load_through_rank_0(
     if problem:
         raise CookbookError(f"{folder} {problem}: give the whole model.")
     here = plain_names(model.hf)
-    state = {here[name]: adapter.apply(name, tensor) if adapter else tensor for name, tensor in state.items()}
-    sending = StateDictOptions(full_state_dict=True, broadcast_from_rank0=dist.is_initialized(), strict=False)
-    set_model_state_dict(model.hf, state, options=sending)  # not strict: the model's own adapters come later
+    state = {here[name]: adapters.apply(name, tensor) for name, tensor in state.items()}
+    sending = StateDictOptions(
+        full_state_dict=True, broadcast_from_rank0=dist.is_initialized(), strict=lora_of(model) is None
+    )
+    set_model_state_dict(model.hf, state, options=sending)  # the model's own adapters come later
 
 
 def _read_whole(

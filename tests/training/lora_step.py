@@ -126,7 +126,11 @@ def peft_model(base: Path, adapter: Path, *, reward: bool, trainable: bool = Tru
     from peft import PeftModel
 
     auto = AutoModelForSequenceClassification if reward else AutoModelForCausalLM
-    options: Any = {"config": AutoConfig.from_pretrained(adapter), "dtype": torch.float64, "attn_implementation": "eager"}
+    options: Any = {
+        "config": AutoConfig.from_pretrained(adapter),
+        "dtype": torch.float64,
+        "attn_implementation": "eager",
+    }
     plain = auto.from_pretrained(base, **options)
     with warnings.catch_warnings():  # peft 0.21 asks transformers 5 by a deprecated name
         warnings.filterwarnings("ignore", category=FutureWarning, message="`is_gradient_checkpointing`")

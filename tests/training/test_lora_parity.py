@@ -77,7 +77,10 @@ def test_a_wrong_scale_would_be_noticed(measured):
 
 
 def test_frozen_weights_rest_in_the_compute_dtype_and_what_learns_in_fp32(folder):
-    cases = [Case("bf16", reward=True, world=2, dtype=torch.bfloat16, recompute=True), Case("fp32", reward=True, world=2)]
+    cases = [
+        Case("bf16", reward=True, world=2, dtype=torch.bfloat16, recompute=True),
+        Case("fp32", reward=True, world=2),
+    ]
     half, full = run_ranks(our_steps, 2, folder, cases, timeout=120.0)[0]
     learning = [name for name, dtype in half.resting.items() if dtype == torch.float32]
     assert all(".lora_" in name or name == "score.weight" for name in learning)
