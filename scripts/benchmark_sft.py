@@ -100,14 +100,10 @@ def benchmark(given: argparse.Namespace) -> int:
     return 0
 
 
-def in_fresh_process(name: str, folder: Path, given: argparse.Namespace) -> dict[str, float]:
-    command = [
-        sys.executable,
-        str(Path(__file__).with_name("benchmark_sft_run.py")),
-        name,
-        str(folder),
-        str(given.steps),
-    ]
+def in_fresh_process(
+    name: str, folder: Path, given: argparse.Namespace, script: str = "benchmark_sft_run.py"
+) -> dict[str, float]:
+    command = [sys.executable, str(Path(__file__).with_name(script)), name, str(folder), str(given.steps)]
     quiet = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": str(given.threads)}
     done = subprocess.run(command, env=os.environ | quiet, capture_output=True, text=True)
     if done.returncode:

@@ -46,8 +46,13 @@ class Steps:
         """A step has ended."""
         self.ends.append((time.perf_counter(), time.process_time()))
 
-    def result(self, rate: float, baseline: int, parameters: int, loss: float) -> dict[str, float]:
+    def seconds(self) -> tuple[float, float]:
+        """Of the timed steps together: wall clock, processor time."""
         seconds, busy = (end - begin for end, begin in zip(self.ends[-1], self.ends[self.warm_up - 1], strict=True))
+        return seconds, busy
+
+    def result(self, rate: float, baseline: int, parameters: int, loss: float) -> dict[str, float]:
+        seconds, busy = self.seconds()
         timed = slice(self.warm_up, len(self.ends))
         return {
             "tokens_per_second": sum(self.tokens[timed]) / seconds,
