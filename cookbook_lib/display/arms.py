@@ -78,7 +78,7 @@ def _draw_arm(
                   elinewidth=1.1, capsize=2.5, label=name)  # fmt: skip
     for at, point in zip(x, points, strict=True):
         seeds = point.get("seeds", [])
-        axes.plot([at] * len(seeds), seeds, ".", color=colour, alpha=0.45, markersize=4, markeredgewidth=0)
+        axes.plot([at] * len(seeds), seeds, ".", color=colour, alpha=0.6, markersize=5.5, markeredgewidth=0)
 
 
 def _reach(point: Mapping[str, Any], end: str) -> float:
