@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = (GREY, BLUE, AMBER, GREEN, VIOLET, TEAL)
-BESIDE = (
-    0.055  # how far neighbouring arms are set apart, as a share of a size, so that their bars do not hide each other
-)
+BESIDE = 0.15  # between neighbouring arms, as a share of a size: their bars must not hide each other
 
 
 def arms(
