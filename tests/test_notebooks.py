@@ -107,7 +107,10 @@ class Desk:
         settings = [*STEPS, f"data.cache_dir={tokens}"]
         run = {"save_path": str(folder / "run"), "overrides": settings}
         files = {
-            kind: {"train_file": f"{self.folder}/{kind}/train.parquet", "val_file": f"{self.folder}/{kind}/test.parquet"}
+            kind: {
+                "train_file": f"{self.folder}/{kind}/train.parquet",
+                "val_file": f"{self.folder}/{kind}/test.parquet",
+            }
             for kind in ("pairs", "scores")
         }
         if notebook == "40_evaluate":  # what another notebook has made
@@ -239,3 +242,13 @@ def test_a_terminated_run_is_saved_and_the_next_goes_on(desk: Desk) -> None:
     assert f"going on after step {step}" in resumed.printed
     assert [row["step"] for row in read_metrics(metrics) if "train/loss" in row] == list(range(1, 31))
     assert resumed.summary["steps"] == 30
+
+
+@pytest.mark.parametrize("notebook", ["30_bradley_terry", "31_pointwise"])
+def test_a_process_without_an_answer_of_its_own_goes_on(desk: Desk, notebook: str) -> None:
+    """Two Ulysses ranks and one row a step: its last token lies on one of them, the other counts nothing."""
+    alone = ["data.train_batch_size=1", "trainer.total_training_steps=1", "trainer.logger=[jsonl]"]
+    place = f"{notebook}-one-row"
+    found = desk.finish(desk.begin(notebook, "two ranks", place, sp_size=2, overrides=alone), place)
+    assert found.code == 0, found.text
+    assert "1 pairs in the first forward" in found.printed or "1 answers in the first forward" in found.printed
