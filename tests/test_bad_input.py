@@ -98,6 +98,10 @@ KINDS: dict[str, tuple[Callable[[Setup], Any], str]] = {
         "a.jsonl row 1: .* tokens, max_length is 64 and truncation is error; raise data.max_length",
     ),
     "unknown template": (lambda s: s.model("data.chat_template=llama9"), "'llama9'; it must be a preset"),
+    "unknown LoRA target": (
+        lambda s: s.run("model.lora_rank=4", "model.target_modules=[q_porj]"),
+        r"has no module 'q_porj'; did you mean 'q_proj'\? Its linear maps are down_proj",
+    ),
     "no template file": (lambda s: s.model("data.chat_template=./no.jinja"), "no.jinja' and there is no such file"),
     "folder that holds no model": (
         lambda s: s.model(f"model.partial_pretrain={s.folder}"),

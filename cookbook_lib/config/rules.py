@@ -86,23 +86,26 @@ def _model_folder(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _lora(config: Config) -> Iterator[tuple[str, str]]:
-    rank, targets = config.model.lora_rank, config.model.target_modules
+    rank = config.model.lora_rank
     if rank == 0:
         for key in changed(config, "model.lora_alpha", "model.target_modules", "model.lora_save"):
             yield key, "has no effect, because model.lora_rank is 0; remove it"
-    elif rank > 0 and importlib.util.find_spec("peft") is None:
+        return
+    if importlib.util.find_spec("peft") is None:
         yield (
             "model.lora_rank",
             f"is {rank}, but peft is not installed; pip install peft, or set 0 to train all weights",
         )
+    if not _names_modules(targets := config.model.target_modules):
+        rule = "all-linear, a module's name such as q_proj, or a list of names, each once"
+        yield "model.target_modules", f"is {targets!r}, but must be {rule}"
+
+
+def _names_modules(targets: Any) -> bool:
     names = targets if isinstance(targets, list) else [targets]
     if not names or not all(isinstance(name, str) and name for name in names):
-        yield (
-            "model.target_modules",
-            f"is {targets!r}, but must be all-linear, a module's name such as q_proj, or a list of names",
-        )
-    elif isinstance(targets, list) and (len(set(names)) < len(names) or "all-linear" in names):
-        yield "model.target_modules", f"is {targets!r}, but must name each module once, or be all-linear and no list"
+        return False
+    return not isinstance(targets, list) or (len(set(names)) == len(names) and "all-linear" not in names)
 
 
 def _liger(config: Config) -> Iterator[tuple[str, str]]:

@@ -160,6 +160,9 @@ def test_a_key_near_nothing_names_the_reference():
         ("trainer.resume_from_path=/x", "has no effect while resume_mode is auto; set resume_mode=resume_path"),
         ("trainer.resume_mode=resume_path", "trainer.resume_from_path is null; set it to a step_... folder"),
         ("model.lora_alpha=32", "has no effect, because model.lora_rank is 0; remove it"),
+        ("model.lora_save=adapter", "has no effect, because model.lora_rank is 0; remove it"),
+        ("model.lora_save=both", "must be one of merged, adapter"),
+        ("model.lora_alpha=0", "is 0, but must be at least 1"),
         ("optim.stable_ratio=0.5", "has no effect on the cosine schedule"),
         ("model.partial_pretrain=./no-such-folder", "which is no folder; name one, a hub name, or tiny"),
         ("ulysses_sequence_parallel_size=0", "must be at least 1"),
@@ -176,6 +179,21 @@ def test_keys_that_only_another_key_makes_ineffective():
     assert "without validation data" in problems("data.val_files=null", "trainer.early_stopping_patience=3")
     assert "in host memory already" in problems("trainer.device=cpu", "model.fsdp_config.cpu_offload=true")
     assert "its kernels need CUDA" in problems("trainer.device=cpu", "model.use_liger=true")
+
+
+@pytest.mark.parametrize("targets", ["[]", "[q_proj,q_proj]", "[all-linear,q_proj]", "[q_proj,1]"])
+def test_targets_of_lora_are_names(targets):
+    sentence = "must be all-linear, a module's name such as q_proj, or a list of names, each once"
+    assert sentence in problems("model.lora_rank=8", f"model.target_modules={targets}")
+    assert load("model.lora_rank=8", "model.target_modules=[q_proj,v_proj]").model.target_modules == [
+        "q_proj",
+        "v_proj",
+    ]
+
+
+def test_lora_needs_peft(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "is 8, but peft is not installed; pip install peft, or set 0" in problems("model.lora_rank=8")
 
 
 def test_warmup_of_the_later_layer_counts(tmp_path):
