@@ -143,22 +143,20 @@ def _families(q, k, v, segments: Segments, scaling, sliding_window, softcap) -> 
     masked = (
         softcap is not None or q.is_cuda or (sliding_window or max(segments.key_lengths)) < max(segments.key_lengths)
     )
-    groups, out, start = q.shape[1] // k.shape[1], [], 0
-    for length, more in segments.families:
-        root, rest = slice(start, start + length), slice(start + length, start + length + sum(more))
-        start = rest.stop
+    groups, out = q.shape[1] // k.shape[1], []
+    sizes = [n for length, more in segments.families for n in (length, sum(more))]
+    # one split: each slice's gradient would be a row of zeros as long as all families together
+    parts = list(zip(*(x.split(sizes, dim=2) for x in (q, k, v)), strict=True))
+    for (length, more), root, rest in zip(segments.families, parts[::2], parts[1::2], strict=True):
         if length:
-            out.append(_dense(q[:, :, root], k[:, :, root], v[:, :, root], scaling, sliding_window, softcap))
-        if not more:
-            continue
-        of_root, of_rest = (k[:, :, root], v[:, :, root]), (q[:, :, rest], k[:, :, rest], v[:, :, rest])
-        if masked or not length:
-            for own_q, *own in zip(*(x.split(more, 2) for x in of_rest), strict=True):
-                keys, values = (torch.cat(both, dim=2) for both in zip(of_root, own, strict=True))
+            out.append(_dense(*root, scaling, sliding_window, softcap))
+        if more and (masked or not length):
+            for own_q, *own in zip(*(x.split(more, dim=2) for x in rest), strict=True):
+                keys, values = (torch.cat(both, dim=2) for both in zip(root[1:], own, strict=True))
                 out.append(_dense(own_q, keys, values, scaling, sliding_window, softcap))
-        else:
-            whole = (x.repeat_interleave(groups, 1) if groups > 1 else x for x in (*of_rest[1:], *of_root))
-            out.append(continued_attention(of_rest[0], *whole, lengths=more, scaling=scaling))
+        elif more:
+            whole = (x.repeat_interleave(groups, 1) if groups > 1 else x for x in (*rest[1:], *root[1:]))
+            out.append(continued_attention(rest[0], *whole, lengths=more, scaling=scaling))
     return torch.cat(out, dim=2)
 
 
