@@ -147,7 +147,8 @@ def write_rows(folder: Path, pool: list[PreferencePair], rows: int) -> tuple[lis
     from cookbook_lib.models.loading import load_tokenizer
 
     encode = EncodeCandidates(load_tokenizer(folder / "model"), MAX_LENGTH, "drop").encode
-    tokens, repeated = [], 0
+    tokens: list[int] = []
+    repeated = 0
     random.Random(0).shuffle(pool)
     with (folder / "train.jsonl").open("w", encoding="utf-8") as file:
         for pair in pool:
