@@ -7,6 +7,7 @@
 The readers below take a field out of a row, and refuse it in one sentence when it is not what the format promises.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -96,12 +97,15 @@ def choice(row: Row, name: str, allowed: Mapping[Any, Any]) -> Any:
     return allowed[value]
 
 
-def named_in(file: str, names: Mapping[str, str]) -> str | None:
-    """What the file's name, or a folder's nearest to it, stands for: names are looked for as words, longest first."""
-    for part in reversed(PurePath(file.replace(":", "/").replace("#", "/")).parts):
-        words = part.lower().replace("_", " ").replace(".", " ")
+def named_in(file: str, names: Mapping[str, str], *, folders: int = 0) -> str | None:
+    """What the file's name, a hub split's, or that of its nearest `folders` stands for. names: in lower case -> meaning.
+
+    Further up nothing is looked at: a folder `code` of somebody's home says nothing about a benchmark.
+    """
+    parts = PurePath(re.sub("[:#]", "/", file.lower())).parts[::-1]
+    for part in parts[: folders + 1]:
         for name in sorted(names, key=len, reverse=True):
-            if f" {name} " in f" {words} ":
+            if re.search(rf"(?<![a-z0-9]){re.escape(name)}(?![a-z0-9])", part):
                 return names[name]
     return None
 

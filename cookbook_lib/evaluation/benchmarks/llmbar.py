@@ -45,7 +45,7 @@ def item(row: Row, origin: Origin) -> Item:
     require(row, "input", "output_1", "output_2", "label")
     prompt, better = user_prompt(row, "input"), choice(row, "label", LABELS)
     chosen, rejected = text(row, OUTPUTS[better]), text(row, OUTPUTS[OTHER[better]])
-    subset = named_in(origin.file, NAMES) or PurePath(origin.file).name.partition(".")[0]
+    subset = named_in(origin.file, NAMES, folders=1) or PurePath(origin.file).name.partition(".")[0]
     words = "\0".join((prompt[0]["content"], row["output_1"], row["output_2"]))
     identity = hashlib.blake2b(
         words.encode("utf-8", "replace"), digest_size=8

@@ -45,7 +45,7 @@ SECTIONS = {
 PRIOR, PRIOR_WEIGHT = "Prior Sets", 0.5
 PRIOR_SETS = ("anthropic_helpful", "anthropic_hhh", "shp", "summarize")
 SUBSETS = {name for subsets in SECTIONS.values() for name in subsets} | set(PRIOR_SETS)
-FILES = {name.replace("_", " "): name for name in PRIOR_SETS}  # the prior sets come one a file (or a hub split)
+FILES = {name: name for name in PRIOR_SETS}  # the prior sets come one a file (or a hub split)
 
 
 def item(row: Row, origin: Origin) -> Item:

@@ -45,9 +45,9 @@ def test_prior_sets_weigh_half_and_have_their_name_from_the_file(tmp_path):
     for name, subset in (("anthropic_hhh", "harmless"), ("shp", "askscience")):
         row = rewardbench(subset, prompt=prior, chosen=f"+{name}", rejected=f"-{name}")
         items += loaded(REWARDBENCH, [row], tmp_path, f"{name}.jsonl")
-    result = evaluate(right_for("hep-go", "shp"), REWARDBENCH, items)
+    result = evaluate(right_for("hep-go", "mt-bench-easy", "shp"), REWARDBENCH, items)
     assert result.parts["Prior Sets"].value == 0.5
-    assert result.value == pytest.approx((1 + 0 + 0.5 * 0.5) / 2.5, abs=1e-12)
+    assert result.value == pytest.approx((1 + 1 + 0.5 * 0.5) / 2.5, abs=1e-12)
     assert "Prior Sets are without anthropic_helpful, summarize" in result.notes
 
 

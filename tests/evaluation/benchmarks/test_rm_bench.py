@@ -61,6 +61,14 @@ def test_domains_come_from_file_names_where_there_is_no_column(tmp_path):
     )
 
 
+def test_a_folder_s_name_is_no_domain(tmp_path):
+    bare = rm_bench(1) | {"domain": None}
+    assert loaded(RM_BENCH, [bare], tmp_path / "code", "chat_filtered.jsonl")[0].part == "chat"
+    for name in ("data.jsonl", "barcode.jsonl", "chats.jsonl"):
+        with pytest.raises(CookbookError, match="domain is missing"):
+            loaded(RM_BENCH, [bare], tmp_path / "code", name)
+
+
 def test_a_judge_that_compares_holds_nine_duels_in_drawn_orders(tmp_path):
     items = loaded(RM_BENCH, [rm_bench(n) for n in range(40)], tmp_path)
     judge = Compared(lambda a, b: "A" if a.startswith("c") else "B")
