@@ -1,5 +1,6 @@
 """Every recipe under cookbook/: its values load, alone and with the smoke overlay, and it has what a reader needs."""
 
+import json
 import os
 
 import pytest
@@ -8,7 +9,7 @@ from cookbook_lib import training
 from cookbook_lib.config import load_config
 from cookbook_lib.config.keys import catalogue
 from cookbook_lib.config.places import RECIPES, recipe_names
-from tests.training.embedded_run import config_of, prepared, run_of
+from tests.training import embedded_run, reward_run
 
 each_recipe = pytest.mark.parametrize("recipe", recipe_names())
 
@@ -70,13 +71,18 @@ def test_the_launcher_names_its_own_recipe(recipe):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", ["sft"])
+@each_recipe
 def test_two_steps_with_the_smoke_overlay(recipe, tmp_path):
-    data = prepared(tmp_path / "data")
-    config = config_of(data, tmp_path / "run", "trainer.total_training_steps=2")
-    run = training.fit(run_of(config))
-    assert run.progress.step == 2
-    assert (tmp_path / "run" / config.trainer.final_name / "model.safetensors").is_file()
+    steps = "trainer.total_training_steps=2"
+    if recipe == "sft":
+        run = embedded_run.run_of(embedded_run.config_of(embedded_run.prepared(tmp_path), tmp_path / "run", steps))
+    else:
+        data = reward_run.prepared(tmp_path, recipe)
+        run = reward_run.run_of(reward_run.config_of(data, tmp_path / "run", steps, recipe=recipe))
+    assert training.fit(run).progress.step == 2
+    final = tmp_path / "run" / run.config.trainer.final_name
+    assert (final / "model.safetensors").is_file()
+    assert json.loads((final / "cookbook.json").read_text())["recipe"] == recipe
 
 
 @each_recipe

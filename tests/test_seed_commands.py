@@ -1,11 +1,13 @@
 """The commands and override lists that the seed documents print, typed into a real shell as they are printed."""
 
 import json
+import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from cookbook_lib.config import Config, CookbookError, load_config
@@ -224,3 +226,36 @@ def test_the_final_models_are_where_the_seeds_look_for_them(recipe, final):
     """MODEL_PATH=../sft/checkpoints/sft-final; --reward-model ./checkpoints/bt-final"""
     trainer = load_config(recipe, environ={}).trainer
     assert Path(trainer.default_local_dir, trainer.final_name).parts[-4:] == ("cookbook", recipe, "checkpoints", final)
+
+
+HELPSTEER2 = {"correctness": 3, "coherence": 4, "complexity": 1, "verbosity": 1}
+
+
+@pytest.mark.parametrize(
+    ("also", "columns"),
+    [("", {"prompt", "chosen", "rejected"}), (" --kind scores", {"prompt", "response", "score"})],
+)
+def test_the_printed_preparation_of_preferences(also, columns, tmp_path):
+    """python scripts/prepare_reward_data.py --source helpsteer2 --output ./reward_data, from a local copy of the hub's file."""
+    rows = [
+        {"prompt": f"question {n // 2}", "response": f"answer {n}", "helpfulness": n % 2 * 3, **HELPSTEER2}
+        for n in range(40)
+    ]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    printed = f"{HOME}/scripts/prepare_reward_data.py --source helpsteer2 --output ./reward_data"
+    command = [sys.executable, *f"{printed} --input train.jsonl{also}".split()]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    tables = [pd.read_parquet(tmp_path / f"reward_data/{name}.parquet") for name in ("train", "test")]
+    assert [columns - set(table.columns) for table in tables] == [set(), set()]
+    assert not set(tables[0]["prompt"]) & set(tables[1]["prompt"])
+    assert sum(map(len, tables)) == (40 if also else 20)
+    report = json.loads((tmp_path / "reward_data/report.json").read_text())
+    assert report["rows_read"] == 40
+
+
+def test_the_printed_evaluation_is_understood():
+    main = runpy.run_path(str(HOME / "scripts/evaluate_pipeline.py"))
+    printed = "--sft-model ../sft/checkpoints/sft-final --reward-model ./checkpoints/bt-final"
+    given = main["parser"]().parse_args(printed.split())
+    assert (given.sft_model, given.reward_model) == ("../sft/checkpoints/sft-final", "./checkpoints/bt-final")

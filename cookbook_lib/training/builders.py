@@ -221,6 +221,7 @@ def resume(run: Run) -> bool:
     if state is None:
         return False
     run.progress = Progress(**state["progress"])
+    run.model.recall(state.get("model", {}))
     return True
 
 
@@ -244,7 +245,7 @@ def _export(folder: Path, config: Config, base: Base, model: PackedModel, valida
     """What makes a folder of weights a model that anyone can load, and where it came from."""
     model.hf.config.save_pretrained(folder)
     export_adapter(model, folder)
-    origin: dict[str, Any] = {"base": str(base.folder.resolve()), "recipe": config.trainer.experiment_name}
+    origin: dict[str, Any] = {"base": str(base.folder.resolve()), "recipe": config.recipe}
     if isinstance(model, ScoreModel):
         _save_padding_tokenizer(base.tokenizer, model.hf.config.pad_token_id, folder)
         known = {name.removeprefix("val/"): value for name, value in validated.items() if "score" in name}
