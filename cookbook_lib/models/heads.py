@@ -41,6 +41,13 @@ class PackedModel(nn.Module):
         """Parts outside the layers that compute in fp32, whatever the others do: units of sharding of their own."""
         return []
 
+    def facts(self) -> dict[str, Any]:
+        """What its numbers mean, beside its weights, in plain values: a checkpoint keeps it."""
+        return {}
+
+    def recall(self, facts: dict[str, Any]) -> None:
+        """Take up the facts that a checkpoint kept. Raises CookbookError where they are of another model."""
+
     @property
     def output(self) -> Any:
         """What `read` gets beside the hidden states: the output embedding's weight (V, D)."""

@@ -76,12 +76,17 @@ class ScoreHead:
         return mean + scale * each.squeeze(-1)
 
     @staticmethod
+    def read(told: dict[str, Any]) -> "ScoreHead":
+        """From JSON, which has lists."""
+        plain: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in told.items()}
+        return ScoreHead(**plain)
+
+    @staticmethod
     def of(config: Any) -> "ScoreHead":
         """Of a model's config; one that others trained is a scalar, or one regression output a label."""
         told = getattr(config, RECORD, None)
         if told is not None:
-            plain: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in told.items()}  # JSON has lists
-            return _agreeing(ScoreHead(**plain), config)
+            return _agreeing(ScoreHead.read(told), config)
         labels = config.num_labels
         if labels == 1:
             return ScoreHead()
@@ -100,6 +105,15 @@ class ScoreModel(PackedModel):
         super().__init__(hf, attend)
         self.head = head
         self.may_lack = frozenset() if trained else self.new_weights  # a reward model without its head is half lost
+
+    def facts(self) -> dict[str, Any]:
+        return {RECORD: asdict(self.head)}
+
+    def recall(self, facts: dict[str, Any]) -> None:
+        """Mean and scale are those that the weights were trained with, whatever the data's are by now."""
+        if RECORD in facts:
+            self.head = _checked("the checkpoint", ScoreHead.read(facts[RECORD]), self.head)
+            setattr(self.hf.config, RECORD, asdict(self.head))
 
     @property
     def exact_modules(self) -> list[nn.Module]:
@@ -191,7 +205,7 @@ def _last_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
     return int(tokenizer(text, add_special_tokens=False).input_ids[-1])
 
 
-def _checked(folder: Path, own: ScoreHead | None, wanted: ScoreHead | None) -> ScoreHead:
+def _checked(folder: Path | str, own: ScoreHead | None, wanted: ScoreHead | None) -> ScoreHead:
     """The head to build: the wanted one, if the folder's own (when it has one) is of the same outputs."""
     if own is None or wanted is None:
         return wanted or own or ScoreHead()

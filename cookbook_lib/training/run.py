@@ -192,7 +192,7 @@ class Run:
     def _save(self, best: bool = False) -> None:
         if self.checkpoints.last_step == self.progress.step and not best:
             return
-        state: dict[str, Any] = {"progress": vars(self.progress).copy()}
+        state: dict[str, Any] = {"progress": vars(self.progress).copy(), "model": self.model.facts()}
         self.checkpoints.save(
             self.progress.step, self.model, self.optimizer, state, self.export, metric=self.progress.best, best=best
         )

@@ -195,6 +195,22 @@ def test_a_run_goes_on_on_two_ranks(
             assert validated[name] == pytest.approx(trained.validated[name], rel=1e-5), name
 
 
+def test_other_data_do_not_change_what_resumed_weights_mean(scores: Path, tmp_path: Path) -> None:
+    first = training.fit(run_of(config_of(scores, tmp_path / "run", recipe="pointwise")))
+    rows = [json.loads(line) for line in (scores / "train.jsonl").read_text().splitlines()]
+    high = "".join(json.dumps(row) + "\n" for row in rows if row["score"] > 2)
+    (tmp_path / "train.jsonl").write_text(high, encoding="utf-8")
+    (tmp_path / "test.jsonl").write_bytes((scores / "test.jsonl").read_bytes())
+    more = config_of(tmp_path, tmp_path / "run", "trainer.total_training_steps=8", recipe="pointwise")
+    again = run_of(more)
+    assert again.progress.step == 6 and again.model.head == first.model.head
+    assert again.model.hf.config.score_head["mean"] == first.model.head.mean
+    with pytest.raises(
+        CookbookError, match="the checkpoint has the head regression with outputs score, the recipe wants"
+    ):
+        run_of(config_of(scores, tmp_path / "run", "pointwise.attributes=[tone]", recipe="pointwise"))
+
+
 def test_a_reward_model_is_gone_on_from(pairs: Path, tmp_path: Path, trained: training.Run) -> None:
     run = run_of(config_of(pairs, tmp_path, f"model.partial_pretrain={final(trained)}"))
     assert training.validate(run)["val/loss"] == pytest.approx(trained.validated["val/loss"], rel=1e-5)
