@@ -149,7 +149,7 @@ def _families(q, k, v, segments: Segments, scaling, sliding_window, softcap) -> 
     parts = list(zip(*(x.split(sizes, dim=2) for x in (q, k, v)), strict=True))
     for (length, more), root, rest in zip(segments.families, parts[::2], parts[1::2], strict=True):
         if length:
-            out.append(_dense(*root, scaling, sliding_window, softcap))
+            out.append(_dense(root[0], root[1], root[2], scaling, sliding_window, softcap))
         if more and (masked or not length):
             for own_q, *own in zip(*(x.split(more, dim=2) for x in rest), strict=True):
                 keys, values = (torch.cat(both, dim=2) for both in zip(root[1:], own, strict=True))
