@@ -27,6 +27,15 @@ CONTESTANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "ours, fp32": ("ours", {"model_dtype": "fp32", "share_prompts": True}),
 }
 
+# What RewardConfig and the Trainer below it do by default: the losses are then the same on both sides, up to rounding.
+AS_TRL = (
+    "optim.lr=1e-4",
+    "optim.betas=[0.9,0.999]",
+    "optim.weight_decay=0",
+    "optim.lr_scheduler=linear",
+    "optim.warmup_steps=0",
+)
+
 
 def run_one(name: str, folder: Path, steps: int) -> dict[str, float]:
     """In a fresh process: train warm-up and timed steps, measure."""
@@ -70,6 +79,7 @@ def run_ours(folder: Path, steps: int, options: Mapping[str, Any]) -> dict[str, 
             f"data.cache_dir={folder / 'tokens'}",
             f"trainer.default_local_dir={folder / 'run'}",
             f"trainer.total_training_steps={found.warm_up + steps}",
+            *AS_TRL,
             "trainer.resume_mode=disable",
             "trainer.best_metric=val/loss",
             "trainer.logger=[]",

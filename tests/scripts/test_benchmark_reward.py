@@ -64,7 +64,7 @@ def test_both_sides_train_on_the_same_pairs(small, tmp_path):
     assert {run["parameters"] for run in found} == {found[0]["parameters"]}
     losses = [run["loss"] for run in found]
     assert losses[1] == pytest.approx(losses[2], rel=1e-5)
-    assert losses[0] == pytest.approx(losses[2], rel=2e-2)  # after one update of optimizers that differ
+    assert losses[0] == pytest.approx(losses[2], rel=1e-4)  # after an update
     assert torch.is_grad_enabled()
 
 
