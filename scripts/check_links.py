@@ -19,7 +19,9 @@ def main() -> int:
     """Check all files that git knows, or will know."""
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md", "*.ipynb"]
     names = subprocess.run(listed, cwd=HOME, check=True, capture_output=True, text=True).stdout.splitlines()
-    lost = [f"{name}:{line}: {link}" for name in names if (HOME / name).exists() for line, link in lost_links(HOME / name)]
+    lost = [
+        f"{name}:{line}: {link}" for name in names if (HOME / name).exists() for line, link in lost_links(HOME / name)
+    ]
     print("\n".join(lost) or f"{len(names)} files, every link leads somewhere")
     return 1 if lost else 0
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Strip notebooks to what a person wrote: no outputs, no counts, readable cell ids, whitelisted metadata.
 
-    python scripts/clean_notebooks.py                  every notebook of notebooks/, in place
-    python scripts/clean_notebooks.py --check          only name those that are not clean; exit 1
-    python scripts/clean_notebooks.py notebooks/20_sft.ipynb
+python scripts/clean_notebooks.py                  every notebook of notebooks/, in place
+python scripts/clean_notebooks.py --check          only name those that are not clean; exit 1
+python scripts/clean_notebooks.py notebooks/20_sft.ipynb
 """
 
 import argparse

@@ -11,6 +11,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from cookbook_lib.config import CookbookError
+from cookbook_lib.data.hub import is_hub
 from cookbook_lib.data.records import read_conversations
 from cookbook_lib.data.report import Report
 from cookbook_lib.data.reward.files import read_pairs
@@ -25,6 +26,7 @@ from cookbook_lib.evaluation.held_out_answers import baselines, missing, score_p
 from cookbook_lib.evaluation.judge_report import JudgeReport, judge_report, write_report
 from cookbook_lib.evaluation.judges import LengthJudge
 from cookbook_lib.evaluation.pipeline import on_benchmarks
+from cookbook_lib.evaluation.probes import best_of_rows, probes
 from cookbook_lib.evaluation.reward_judge import RewardJudge
 from cookbook_lib.evaluation.sft import Comparison, Settings, compare
 
@@ -144,6 +146,8 @@ def evaluate_reward(given: argparse.Namespace) -> dict[str, Any]:
         print(f"\n{table(table_rows(results), 'Public benchmarks')}")
         for note in dict.fromkeys(f"{result.name}: {note}" for result in results for note in result.notes):
             print(f"  {note}")
+        if picked := best_of_rows(results):
+            print(f"\n{table(picked, 'Best of n')}")
     return document | {"results": [result.as_json() for result in results]}
 
 
@@ -161,7 +165,9 @@ def judge(given: argparse.Namespace, files: list[str]) -> JudgeReport:
     )
     scored = score_pairs(reward.score, pairs)
     bars.finish()
-    found = judge_report(reward.name, scored, baselines=baselines(pairs, learned), seed=given.seed)
+    reward.progress = None
+    asked = probes(reward, pairs, seed=given.seed)
+    found = judge_report(reward.name, scored, baselines=baselines(pairs, learned), more=asked, seed=given.seed)
     return replace(found, notes=(*found.notes, *reward.notes, *missing(left_out, reward)))
 
 
@@ -189,7 +195,7 @@ def pair_files(model: str, key: str) -> list[str]:
     run = open_checkpoint(model).run
     named = run.get("data", {}).get(key) or [] if run.get("recipe") == "bradley_terry" else []
     files = [named] if isinstance(named, str) else list(named)
-    return files if all(Path(file).exists() for file in files) else []
+    return files if all(is_hub(file) or Path(file).exists() for file in files) else []
 
 
 def pair_columns(model: str) -> dict[str, str]:

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Print what a recipe with its overlays, environment and overrides comes to, and where each value is from.
 
-    python scripts/show_config.py sft --overlay smoke optim.lr=1e-4
-    python scripts/show_config.py sft --value trainer.default_local_dir      one value, for a shell
-    python scripts/show_config.py sft --parameters optim.lr=1e-4             the notebook's parameters, as JSON
+python scripts/show_config.py sft --overlay smoke optim.lr=1e-4
+python scripts/show_config.py sft --value trainer.default_local_dir      one value, for a shell
+python scripts/show_config.py sft --parameters optim.lr=1e-4             the notebook's parameters, as JSON
 """
 
 import argparse

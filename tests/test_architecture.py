@@ -1,10 +1,10 @@
 """The arrows of docs/architecture.md: who may import whom, read off the sources with ast.
 
-    config    -> nothing of ours          training   -> data, models, parallel, tracking, config
-    data      -> config                   evaluation -> data, models, parallel, config
-    models    -> config                   tracking   -> config
-    parallel  -> config                   display    -> nothing of ours
-                                          runtime    -> nothing of ours
+config    -> nothing of ours          training   -> data, models, parallel, tracking, config
+data      -> config                   evaluation -> data, models, parallel, config
+models    -> config                   tracking   -> config
+parallel  -> config                   display    -> nothing of ours
+                                      runtime    -> nothing of ours
 """
 
 import ast

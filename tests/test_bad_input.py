@@ -30,7 +30,11 @@ class Setup:
         self.mesh, self.base, self.folder = mesh, base, folder
 
     def config(self, *overrides: str) -> Config:
-        always = [f"data.cache_dir={self.folder}/tokens", f"trainer.default_local_dir={self.folder}/run", "data.val_files=null"]
+        always = [
+            f"data.cache_dir={self.folder}/tokens",
+            f"trainer.default_local_dir={self.folder}/run",
+            "data.val_files=null",
+        ]
         return load_config("sft", ["smoke"], [*always, *overrides], {})
 
     def file(self, name: str, *rows: Any) -> Path:
@@ -76,11 +80,17 @@ def empty_folder(setup: Setup) -> Path:
 
 
 KINDS: dict[str, tuple[Callable[[Setup], Any], str]] = {
-    "missing column": (lambda s: s.data(no_column(s)), r"row 1: messages is missing.*\(columns here: text\).*messages_key"),
+    "missing column": (
+        lambda s: s.data(no_column(s)),
+        r"row 1: messages is missing.*\(columns here: text\).*messages_key",
+    ),
     "empty jsonl": (lambda s: s.data(s.file("a.jsonl")), "a.jsonl has no rows; give a file with at least one"),
     "empty parquet": (lambda s: s.data(s.file("a.parquet")), "a.parquet is no whole parquet file.*write it again"),
     "bad json line": (lambda s: s.data(s.file("a.jsonl", "{nope")), "a.jsonl.*row 1"),
-    "unknown role": (lambda s: s.data(s.file("a.jsonl", WIZARD)), "'wizard', but a role is one of system, user, assistant, tool"),
+    "unknown role": (
+        lambda s: s.data(s.file("a.jsonl", WIZARD)),
+        "'wizard', but a role is one of system, user, assistant, tool",
+    ),
     "no assistant": (lambda s: s.data(s.file("a.jsonl", NO_ANSWER)), "row 1.*needs an assistant message"),
     "no file": (lambda s: s.data(s.folder / "gone.parquet"), "no file or folder .*gone.parquet; check the path"),
     "empty folder": (lambda s: s.data(empty_folder(s)), "empty has no file that ends in .*; name the right folder"),
@@ -147,7 +157,9 @@ def test_no_gpu_where_one_is_asked_for(setup: Setup) -> None:
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    with pytest.raises(CookbookError, match="trainer.device is cuda, but torch sees no CUDA device; use trainer.device=cpu"):
+    with pytest.raises(
+        CookbookError, match="trainer.device is cuda, but torch sees no CUDA device; use trainer.device=cpu"
+    ):
         training.open_mesh(setup.config("trainer.device=cuda"))
 
 

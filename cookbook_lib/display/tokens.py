@@ -39,7 +39,9 @@ def token_view(rows: Sequence[Row], caption: str = "", *, limit: int = 4000, mar
         f'<div style="opacity:.6">{left_out}</div></div>'
     )
     texts = (
-        [caption] * bool(caption) + [_document_text(document, marked) for document in documents] + [left_out] * bool(left_out)
+        [caption] * bool(caption)
+        + [_document_text(document, marked) for document in documents]
+        + [left_out] * bool(left_out)
     )
     return Html(page, "\n\n".join(texts))
 
@@ -57,7 +59,9 @@ def _heading(caption: str, rows: Sequence[Row], marked: str) -> str:
         f'<span style="border-left:3px solid {ROLES[role]};padding-left:5px;margin-right:12px">{role}</span>'
         for role in roles
     )
-    learned = f'<span style="background:{tint(GREEN, 0.38)};border-radius:3px;padding:1px 6px">{html.escape(marked)}</span>'
+    learned = (
+        f'<span style="background:{tint(GREEN, 0.38)};border-radius:3px;padding:1px 6px">{html.escape(marked)}</span>'
+    )
     title = f'<span style="font-weight:600;margin-right:18px">{html.escape(caption)}</span>' if caption else ""
     return f'<div style="margin-bottom:6px">{title}<span style="font-size:12px">{marks}{learned}</span></div>'
 

@@ -27,11 +27,11 @@ class RewardJudge(ScoreJudge):
         self.name = name or self.model.folder.name
         self.notes = self.model.notes
         self.unscored: list[str] = []
-        self._progress = progress
+        self.progress = progress
 
     def score(self, conversations: Sequence[Messages]) -> list[float | None]:
         """One number for each conversation; several attributes are read as ScoringModel.score reads them."""
         given: list[list[dict[str, Any]]] = [[dict(message) for message in one] for one in conversations]
-        found = self.model.attempt(given, self._progress)
+        found = self.model.attempt(given, self.progress)
         self.unscored += [str(one) for one in found if isinstance(one, CookbookError)]
         return [None if isinstance(one, CookbookError) else self.model.single(one) for one in found]

@@ -167,6 +167,7 @@ def build_score_model(
     if getattr(getattr(hf, "score", None), "bias", 0) is not None:
         raise CookbookError(f"{folder}: {type(hf).__name__} has no head `score` without bias; use another decoder.")
     hf.config.architectures = [type(hf).__name__]
+    hf.get_input_embeddings().padding_idx = None  # set from the pad token, and then that token's embedding never learns
     return ScoreModel(hf, attend, head, trained=trained)
 
 

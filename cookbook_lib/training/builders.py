@@ -133,7 +133,7 @@ def open_loader(
     config: Config, examples: Any, base: Base, mesh: Mesh, model: PackedModel, *, training: bool = True
 ) -> Loader:
     """Batches of tokenised conversations (TokenSet) or of answers to be scored (CandidateSet)."""
-    d, padded = config.data, not config.use_remove_padding
+    d, padded, answers = config.data, not config.use_remove_padding, getattr(examples, "answers", 1)
     vocabulary = model.hf.get_input_embeddings().weight.shape[0]
     _check_vocabulary(examples, base, vocabulary)
     pad_id = getattr(base.tokenizer, "pad_token_id", None) or 0
@@ -141,7 +141,7 @@ def open_loader(
         examples,
         batch_size=d.train_batch_size,
         max_tokens=d.micro_batch_size * d.max_length,
-        max_rows=d.micro_batch_size if padded else None,
+        max_rows=max(d.micro_batch_size // answers, 1) if padded else None,  # of the padded form a row is an answer
         ranks=mesh.dp,
         rank=mesh.dp_rank,
         multiple=mesh.sp,

@@ -36,7 +36,8 @@ KINDS: dict[str, Kind] = {
 def open_pairs(config: Config, base: Base, mesh: Mesh) -> Data:
     """Tokenise both files of preference pairs, or open the cache of an earlier run.
 
-    Raises CookbookError for pairs without margins where the loss wants them.
+    Raises CookbookError for pairs without margins where the loss wants them, and for validation pairs that are all ties where
+    their accuracy is to decide.
     """
     d = config.data
     keys: dict[str, Any] = {"prompt_key": d.prompt_key, "chosen_key": d.chosen_key, "rejected_key": d.rejected_key}
@@ -45,6 +46,15 @@ def open_pairs(config: Config, base: Base, mesh: Mesh) -> Data:
         raise CookbookError(
             f"{d.train_files}: no pair says how much better its chosen answer is, and bradley_terry.use_margin is true: "
             "set it to false, or give pairs with a margin."
+        )
+    if (
+        data.val is not None
+        and config.trainer.best_metric == "val/accuracy"
+        and not (data.val.targets[:, 1] == 1).any()
+    ):
+        raise CookbookError(
+            f"{d.val_files}: all pairs are ties, so they have no accuracy, and trainer.best_metric is val/accuracy: give pairs "
+            "of which one answer is better, or set it to val/loss."
         )
     return data
 

@@ -9,6 +9,6 @@ def test_lost_links_are_named_with_their_line(tmp_path):
     page.write_text(
         "# Page\n[a](there.md) [b](there.md#two-words-and-more) [c](#page) [d](https://example.org/x)\n"
         "```\n[e](in-code.md)\n```\n"
-        "[f](gone.md) ![g](gone.png)\n[h](there.md#no-such) <img src=\"gone.svg\">\n"
+        '[f](gone.md) ![g](gone.png)\n[h](there.md#no-such) <img src="gone.svg">\n'
     )
     assert list(lost_links(page)) == [(6, "gone.md"), (6, "gone.png"), (7, "there.md#no-such"), (7, "gone.svg")]

@@ -23,7 +23,13 @@ def messy() -> dict:
                 "outputs": [{"output_type": "stream", "name": "stdout", "text": ["/home/somebody\n"]}],
                 "source": "loss = 1\n\n",
             },
-            {"cell_type": "code", "metadata": {}, "execution_count": 4, "outputs": [], "source": "# Fine-tuning by hand"},
+            {
+                "cell_type": "code",
+                "metadata": {},
+                "execution_count": 4,
+                "outputs": [],
+                "source": "# Fine-tuning by hand",
+            },
             {"cell_type": "code", "id": "empty", "metadata": {}, "execution_count": 5, "outputs": [], "source": "\n"},
         ],
     }

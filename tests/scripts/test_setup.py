@@ -24,7 +24,10 @@ def project(tmp_path: Path) -> Path:
     [
         (None, "was not found; install Python 3.11 or newer"),
         (OLD, "is Python 3.10.2, and 3.11 is the oldest that works"),
-        (NO_ENSUREPIP, "comes without venv or ensurepip (Debian and Ubuntu split them off): apt-get install python3-venv"),
+        (
+            NO_ENSUREPIP,
+            "comes without venv or ensurepip (Debian and Ubuntu split them off): apt-get install python3-venv",
+        ),
     ],
 )
 def test_a_python_that_will_not_do(project, python, sentence):

@@ -30,9 +30,22 @@ def test_the_loss_falls_and_the_run_folder_is_complete(data: Path, tmp_path: Pat
     rows = read_metrics(tmp_path / "metrics.jsonl")
     assert [row["step"] for row in rows] == list(range(7))
     assert rows[-1]["val/loss"] < rows[0]["val/loss"] - 0.3
-    assert {"train/loss", "train/lr", "train/grad_norm", "train/tokens_per_second", "train/mfu", "train/weights_moved"} <= rows[1].keys()
+    assert {
+        "train/loss",
+        "train/lr",
+        "train/grad_norm",
+        "train/tokens_per_second",
+        "train/mfu",
+        "train/weights_moved",
+    } <= rows[1].keys()
     assert rows[1]["train/weights_moved"] > 0.9
-    for name in ("config.yaml", "latest/model.safetensors", "best/model.safetensors", "sft-final/model.safetensors", "step_00000002"):
+    for name in (
+        "config.yaml",
+        "latest/model.safetensors",
+        "best/model.safetensors",
+        "sft-final/model.safetensors",
+        "step_00000002",
+    ):
         assert (tmp_path / name).exists(), name
     assert json.loads((tmp_path / "sft-final" / "cookbook.json").read_text())["base"]
     assert training.write_summary(run)["val_loss_after"] == rows[-1]["val/loss"]
@@ -91,8 +104,16 @@ def test_an_interrupted_cell_goes_on_with_the_same_run(data: Path, tmp_path: Pat
 
 def test_how_a_step_is_cut_changes_nothing(data: Path, tmp_path: Path) -> None:
     """One forward or many, packed or padded: the same losses."""
-    cuts = {"one": [], "many": ["data.micro_batch_size=1"], "padded": ["use_remove_padding=false"], "kept": ["trainer.log_freq=2"]}
-    last = {name: training.fit(run_of(config_of(data, tmp_path / name, *cut))).validated["val/loss"] for name, cut in cuts.items()}
+    cuts = {
+        "one": [],
+        "many": ["data.micro_batch_size=1"],
+        "padded": ["use_remove_padding=false"],
+        "kept": ["trainer.log_freq=2"],
+    }
+    last = {
+        name: training.fit(run_of(config_of(data, tmp_path / name, *cut))).validated["val/loss"]
+        for name, cut in cuts.items()
+    }
     assert all(math.isclose(loss, last["one"], rel_tol=1e-5) for loss in last.values()), last
 
 
@@ -172,7 +193,9 @@ def test_too_many_of_them_end_the_run_and_keep_the_last_good_checkpoint(data: Pa
     run.objective = NotFinite({4, 5, 6})
     with pytest.raises(CookbookError, match=r"not finite 2 times in a row .*max_nonfinite_steps=1.*lower optim.lr"):
         training.fit(run)
-    assert run_of(config_of(data, tmp_path)).progress.step == 4  # its first skip left the weights of step 3 as they were
+    assert (
+        run_of(config_of(data, tmp_path)).progress.step == 4
+    )  # its first skip left the weights of step 3 as they were
 
 
 def test_early_stopping_publishes_the_best_model(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

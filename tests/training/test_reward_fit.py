@@ -262,3 +262,13 @@ def test_scores_that_the_loss_cannot_take(scores: Path, tmp_path: Path, override
     overrides = [*overrides, f"data.train_files={file}", f"data.val_files={file}"]
     with pytest.raises(CookbookError, match=sentence):
         run_of(config_of(scores, tmp_path, *overrides, recipe="pointwise"))
+
+
+def test_ties_alone_have_no_accuracy_to_decide_by(pairs: Path, tmp_path: Path) -> None:
+    ties = [
+        json.loads(line) | {"tie": True, "margin": None} for line in (pairs / "test.jsonl").read_text().splitlines()
+    ]
+    (tmp_path / "ties.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ties), encoding="utf-8")
+    config = config_of(pairs, tmp_path / "run", f"data.val_files={tmp_path}/ties.jsonl")
+    with pytest.raises(CookbookError, match=r"ties.jsonl: all pairs are ties, so they have no accuracy"):
+        run_of(config)
