@@ -4,12 +4,12 @@
     pairs     UltraFeedback and hh-rlhf where COOKBOOK_REAL_DATA names them; else random words of like lengths
     a run     a fresh process, one warm-up step, then --steps timed ones of 16 pairs; runs of all kinds take turns
     tokenizer BPE of 4,096 words made from the pairs: more would know them by heart and make them shorter than life
-    a pair    fits when its prompt with either answer has at most 1,024 tokens; all sides see the same ones in the same order
+    a pair    fits when its prompt with either answer has at most 2,048 tokens; all sides see the same ones in the same order
     speed     pairs per second of the clock, and of processor time, which others on the machine disturb less. Memory is the
               highest resident set once the data is ready
 
 What differs is what is compared: TRL pads the 16 answers of 8 pairs to the longest, twice a step, and recomputes layers by
-default; ours packs without padding, and computes the prompt of a pair once. `unshared` computes it twice, as everybody
+default; ours packs up to 8,192 tokens without padding, and computes the prompt of a pair once. `unshared` computes it twice, as everybody
 does: the difference between the two is what sharing alone brings.
 """
 

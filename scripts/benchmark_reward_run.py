@@ -15,11 +15,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmark_sft_run import Steps, Watch, peak_memory, reset_peak_memory
 
-BATCH, MICRO_BATCH, MAX_LENGTH = 16, 8, 1024  # pairs of a step, of a forward; tokens of a prompt with an answer
+BATCH, MICRO_BATCH, MAX_LENGTH = 16, 8, 2048  # pairs of a step, of a padded forward; tokens of a prompt with an answer
+PACKED_TOKENS = 8192  # of a packed forward, at most
 
 # TRL's own defaults stand where nothing is given; gradient checkpointing is one of them.
 CONTESTANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "TRL, its defaults": ("trl", {}),
+    "TRL, bf16, no checkpointing": ("trl", {"gradient_checkpointing": False}),
     "TRL, fp32, no checkpointing": ("trl", {"bf16": False, "gradient_checkpointing": False}),
     "ours, unshared, bf16": ("ours", {"model_dtype": "bf16", "share_prompts": False}),
     "ours, bf16": ("ours", {"model_dtype": "bf16", "share_prompts": True}),
@@ -72,7 +74,7 @@ def run_ours(folder: Path, steps: int, options: Mapping[str, Any]) -> dict[str, 
             f"data.train_files={folder / 'train.jsonl'}",
             "data.val_files=null",
             f"data.train_batch_size={BATCH}",
-            f"data.micro_batch_size={MICRO_BATCH}",
+            f"data.micro_batch_size={PACKED_TOKENS // MAX_LENGTH}",
             f"data.max_length={MAX_LENGTH}",
             f"data.share_prompts={str(options['share_prompts']).lower()}",
             "data.shuffle=false",

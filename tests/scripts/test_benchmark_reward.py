@@ -48,7 +48,7 @@ def test_pairs_and_model_are_the_same_for_all(small, tmp_path):
 
 
 def test_too_few_pairs_are_told(small, tmp_path):
-    with pytest.raises(SystemExit, match="60 pairs fit into 1024 tokens, 100 are needed: lower --steps"):
+    with pytest.raises(SystemExit, match="60 pairs fit into 2048 tokens, 100 are needed: lower --steps"):
         benchmark_reward.prepare(small, tmp_path, rows=100)
 
 
