@@ -30,7 +30,7 @@ class Reader:
         shutil.copytree(
             HOME / "cookbook_lib", folder / "project/cookbook_lib", ignore=shutil.ignore_patterns("__pycache__")
         )
-        for name in ("scripts", "notebooks"):
+        for name in ("scripts", "notebooks", "docs"):
             shutil.copytree(HOME / name, folder / "project" / name, ignore=GENERATED)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("COOKBOOK_")}
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
