@@ -2,6 +2,11 @@
 
 from cookbook_lib.config.errors import CookbookError as CookbookError
 from cookbook_lib.config.load import load_config as load_config
+from cookbook_lib.config.policy_schema import AlgorithmConfig as AlgorithmConfig
+from cookbook_lib.config.policy_schema import DpoConfig as DpoConfig
+from cookbook_lib.config.policy_schema import JudgeConfig as JudgeConfig
+from cookbook_lib.config.policy_schema import RewardConfig as RewardConfig
+from cookbook_lib.config.policy_schema import RolloutConfig as RolloutConfig
 from cookbook_lib.config.schema import BradleyTerryConfig as BradleyTerryConfig
 from cookbook_lib.config.schema import Config as Config
 from cookbook_lib.config.schema import DataConfig as DataConfig

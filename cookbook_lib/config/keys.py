@@ -18,8 +18,9 @@ from functools import cache
 from typing import Any, Literal
 
 from cookbook_lib.config import schema
+from cookbook_lib.config.recipes import Recipe
 
-ALL_RECIPES: tuple[str, ...] = typing.get_args(schema.Recipe)
+ALL_RECIPES: tuple[str, ...] = typing.get_args(Recipe)
 
 
 @dataclass(frozen=True)

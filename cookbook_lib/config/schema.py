@@ -8,6 +8,7 @@
     trainer: ...        ->  config.trainer        TrainerConfig         training/, tracking/
     bradley_terry: ...  ->  config.bradley_terry  BradleyTerryConfig    training/objectives
     pointwise: ...      ->  config.pointwise      PointwiseConfig       training/objectives
+    algorithm, rollout, reward, judge, dpo: ...                         policy_schema.py
 
 One schema serves all recipes. A field that only some of them read says so (`only`), and so does one whose default
 differs between them (`but`); setting a key that the recipe does not read is an error.
@@ -22,18 +23,10 @@ OmegaConf reads the annotations at run time, so this module has no `from __futur
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Recipe = Literal["sft", "bradley_terry", "pointwise"]
+from cookbook_lib.config.policy_schema import AlgorithmConfig, DpoConfig, JudgeConfig, RewardConfig, RolloutConfig
+from cookbook_lib.config.recipes import GENERATIVE, PAIRS, Recipe, but, only
+
 Tracker = Literal["console", "jsonl", "swanlab", "tensorboard", "wandb"]
-
-
-def only(*recipes: Recipe) -> dict[str, Any]:
-    """Metadata of a field, or of a whole section, that only these recipes read."""
-    return {"recipes": recipes}
-
-
-def but(**defaults: Any) -> dict[str, Any]:
-    """Metadata of a field whose default is another one in these recipes."""
-    return {"defaults": defaults}
 
 
 @dataclass(frozen=True)
@@ -100,20 +93,23 @@ class DataConfig:
 
     train_files: str | list[str] = "./data/train.parquet"
     """Parquet, json or jsonl (.gz too), a folder of them, or a list: what scripts/prepare_sft_data.py writes, for
-    reward models scripts/prepare_reward_data.py."""
+    reward models and judges scripts/prepare_reward_data.py."""
     val_files: str | list[str] | None = "./data/test.parquet"
     """The same, for validation; null = no validation."""
     train_batch_size: int = 96
-    """Conversations (sft), pairs (bradley_terry) or responses (pointwise) per optimizer step, over all ranks. The seed
-    alone decides which ones, never the layout."""
+    """Conversations (sft), pairs (bradley_terry, dpo) or responses (pointwise) per optimizer step, over all ranks; for a
+    generative judge the prompts of a round, of which rollout.updates steps are made. The seed alone decides which ones,
+    never the layout."""
     micro_batch_size: int = 12
     """With max_length, the token budget of one forward of one data-parallel group: micro_batch_size x max_length
-    tokens, packed. Lower it when memory runs out; the result stays the same. bradley_terry keeps the two answers of a
-    pair in one forward and needs at least 2."""
+    tokens, packed. Lower it when memory runs out; the result stays the same. bradley_terry and dpo keep the two answers of
+    a pair in one forward and need at least 2."""
     max_length: int = 8192
-    """Longest conversation, tokens; for reward models, a prompt with one of its answers."""
+    """Longest conversation, tokens; for reward models and dpo, a prompt with one of its answers; for a generative judge,
+    a prompt with its completion (rollout.max_new_tokens): a prompt that leaves less room is left out and counted."""
     truncation: Literal["right", "left", "error", "turns", "drop"] = field(
-        default="right", metadata=but(bradley_terry="turns", pointwise="turns")
+        default="right",
+        metadata=only("sft", "pointwise", *PAIRS) | but(bradley_terry="turns", pointwise="turns", dpo="turns"),
     )
     """What happens to a longer one: right cuts its end, left its beginning, turns drops its oldest turns whole, drop
     leaves the row out and counts it, error stops the run. A reward model never sees a cut answer: it takes turns, drop
@@ -121,15 +117,15 @@ class DataConfig:
     train_on: Literal["assistant", "last_assistant", "all"] = field(default="assistant", metadata=only("sft"))
     """Whose tokens are learned: every assistant turn, the last one, or everything."""
     multiturn: MultiturnConfig = field(default_factory=MultiturnConfig, metadata=only("sft"))
-    prompt_key: str = field(default="prompt", metadata=only("bradley_terry", "pointwise"))
+    prompt_key: str = field(default="prompt", metadata=only("pointwise", *PAIRS))
     """Column with what is answered: text, or a list of {role, content}."""
-    chosen_key: str = field(default="chosen", metadata=only("bradley_terry"))
+    chosen_key: str = field(default="chosen", metadata=only(*PAIRS))
     """Column with the better answer: text, or a list of {role, content}."""
-    rejected_key: str = field(default="rejected", metadata=only("bradley_terry"))
+    rejected_key: str = field(default="rejected", metadata=only(*PAIRS))
     """Column with the worse answer: text, or a list of {role, content}."""
     response_key: str = field(default="response", metadata=only("pointwise"))
     """Column with the answer that is scored: text, or a list of {role, content}."""
-    share_prompts: bool = field(default=True, metadata=only("bradley_terry"))
+    share_prompts: bool = field(default=True, metadata=only(*PAIRS))
     """Compute the beginning that a pair's answers have in common once; scores and gradients stay the same. Off where
     use_remove_padding is false: padded rows share nothing."""
     chat_template: str | None = None
@@ -140,9 +136,9 @@ class DataConfig:
     """Use only this many rows for training; -1 = all."""
     val_max_samples: int = -1
     """Use only this many rows for validation; -1 = all."""
-    num_workers: int = 0
+    num_workers: int = field(default=0, metadata=only("sft", "pointwise", *PAIRS))
     """Processes that tokenize; 0 = one per core."""
-    cache_dir: str | None = None
+    cache_dir: str | None = field(default=None, metadata=only("sft", "pointwise", *PAIRS))
     """Folder that keeps tokenized data between runs; null = tokens/ in $COOKBOOK_CACHE, by default
     ~/.cache/reward-model-cookbook."""
 
@@ -179,11 +175,29 @@ class TrainerConfig:
 
     default_local_dir: str = "./checkpoints"
     """The run's folder: config.yaml, metrics.jsonl, run.ipynb, step_*, latest, best and the final model."""
-    final_name: str = field(default="sft-final", metadata=but(bradley_terry="bt-final", pointwise="pointwise-final"))
+    final_name: str = field(
+        default="sft-final",
+        metadata=but(
+            bradley_terry="bt-final",
+            pointwise="pointwise-final",
+            dpo="dpo-final",
+            generative_pointwise="judge-final",
+            generative_pairwise="judge-final",
+        ),
+    )
     """Name in that folder of the final model, a plain Hugging Face folder."""
     project_name: str = "reward-model-cookbook"
     """Project under which swanlab, wandb and tensorboard file the run."""
-    experiment_name: str = field(default="sft", metadata=but(bradley_terry="bt", pointwise="pointwise"))
+    experiment_name: str = field(
+        default="sft",
+        metadata=but(
+            bradley_terry="bt",
+            pointwise="pointwise",
+            dpo="dpo",
+            generative_pointwise="judge-pointwise",
+            generative_pairwise="judge-pairwise",
+        ),
+    )
     """Name of the run there."""
     logger: list[Tracker] = field(default_factory=lambda: ["console"])
     """Where metrics go besides metrics.jsonl: console, jsonl, swanlab, tensorboard, wandb."""
@@ -197,9 +211,12 @@ class TrainerConfig:
     """Optimizer steps between checkpoints; -1 = only the final one. A validation better than all before it is saved as well."""
     test_freq: int = 500
     """Optimizer steps between validations; -1 = only at the end."""
-    best_metric: Literal["val/loss", "val/accuracy"] = "val/loss"
-    """What makes a validation better than another: a lower loss, or (bradley_terry only) a higher accuracy, the share of
-    pairs whose better answer has the higher score. It decides `best` and early stopping."""
+    best_metric: Literal["val/loss", "val/accuracy", "val/reward"] = field(
+        default="val/loss", metadata=but(**dict.fromkeys(GENERATIVE, "val/reward"))
+    )
+    """What makes a validation better than another: a lower loss; for bradley_terry and dpo also a higher accuracy, the
+    share of pairs whose better answer has the higher score; for a generative judge its mean reward, which alone says
+    something there. It decides `best` and early stopping."""
     val_at_start: bool = True
     """Validate before the first step: what the training is measured against."""
     seed: int = 1
@@ -265,13 +282,19 @@ class Config:
 
     recipe: Recipe = "sft"
     """What is trained: sft, a model that answers; bradley_terry, a score from pairs of answers; pointwise, scores on a
-    scale. It stands in the trainer.yaml alone, and says which of these keys have an effect."""
+    scale; generative_pointwise and generative_pairwise, a judge that explains its verdict, by reinforcement; dpo, a model
+    that answers, from pairs. It stands in the trainer.yaml alone, and says which of these keys have an effect."""
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     bradley_terry: BradleyTerryConfig = field(default_factory=BradleyTerryConfig, metadata=only("bradley_terry"))
     pointwise: PointwiseConfig = field(default_factory=PointwiseConfig, metadata=only("pointwise"))
+    algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig, metadata=only(*GENERATIVE))
+    rollout: RolloutConfig = field(default_factory=RolloutConfig, metadata=only(*GENERATIVE))
+    reward: RewardConfig = field(default_factory=RewardConfig, metadata=only(*GENERATIVE))
+    judge: JudgeConfig = field(default_factory=JudgeConfig, metadata=only(*GENERATIVE))
+    dpo: DpoConfig = field(default_factory=DpoConfig, metadata=only("dpo"))
     ulysses_sequence_parallel_size: int = 1
     """Ranks that share one sequence (Ulysses). It divides the ranks and the attention heads; 1 = each has its own."""
     use_remove_padding: bool = True
