@@ -12,8 +12,8 @@
     overall   mean of the six
 
 Every judge is asked for scores, as Ties require (a judge that writes: its ratings). A score that could not be read is below
-all others; a prompt none of whose answers was read is worth a guess, 1 in how many answers; in Ties an unread right answer,
-or no read wrong one, is wrong.
+all others; a prompt none of whose answers was read is worth nothing (officially a guess, 1 in how many answers); in Ties an
+unread right answer, or no read wrong one, is wrong.
 """
 
 import math
@@ -81,7 +81,7 @@ def worth(scores: Scores) -> float:
     all_scores = [*scores.chosen, *scores.rejected]
     known = [score for score in all_scores if score is not None]
     if not known:
-        return 1 / len(all_scores)
+        return 0.0
     highest = max(known)
     return 1 / known.count(highest) if scores.chosen[0] == highest else 0.0
 
@@ -139,7 +139,10 @@ def _mean(weights: Weights, values: Floats) -> Floats:
 
 
 def notes(items: Sequence[Item], heard: Sequence[Heard]) -> Iterator[str]:
-    """Subsets that the files do not have, and Ties prompts that lack their partner."""
+    """Subsets that the files do not have, Ties prompts that lack their partner, and prompts of which nothing was read."""
+    scored = [one.scores for item, one in zip(items, heard, strict=True) if item.part != TIES and one.scores]
+    if silent := sum(set(scores.chosen + scores.rejected) == {None} for scores in scored):
+        yield f"{counted(silent, 'prompt')} without a readable score, worth nothing (officially a guess)"
     present = {item.part for item in items}
     missing = [name for name in NAMES if name not in present]
     if missing:

@@ -58,12 +58,13 @@ def test_equal_and_missing_scores_are_wrong(tmp_path):
     assert (result.value, result.unparsed, result.asked) == (0, 2, 4)
 
 
-def test_a_judge_that_compares_gets_one_half_for_ties_and_for_nonsense(tmp_path):
+def test_a_judge_that_compares_gets_one_half_for_ties_and_nothing_for_nonsense(tmp_path):
     items = loaded(REWARDBENCH, [rewardbench("hep-go", n) for n in range(2)], tmp_path)
     assert judged(REWARDBENCH, items, Compared(lambda a, b: "tie"))[0] == 0.5
     result = evaluate(Compared(lambda a, b: None), REWARDBENCH, items)
-    assert (result.value, result.unparsed) == (0.5, 2)
+    assert (result.value, result.unparsed) == (0, 2)
     assert "2 of 2 answers of the judge could not be read" in result.notes
+    assert "2 unreadable verdicts not right (the official runner gives one half for each)" in result.notes
 
 
 def test_the_order_is_drawn_and_the_seed_decides_it(tmp_path):

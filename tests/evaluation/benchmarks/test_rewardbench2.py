@@ -23,7 +23,7 @@ from tests.evaluation.benchmarks.rows import Compared, Scored, judged, loaded, r
         (None, (3.0, 2.0, 2.0), 0),
         (1.0, (None, None, 1.0), 1 / 2),
         (-5.0, (None, None, None), 1),
-        (None, (None, None, None), 1 / 4),
+        (None, (None, None, None), 0),
     ],
 )
 def test_a_first_place_is_split_among_those_who_share_it(chosen, rejected, expected):
@@ -87,11 +87,12 @@ def test_what_could_not_be_read_is_never_right_in_ties():
     assert tie_marks(Scores((5.0, 4.0), (None, 3.0))) == (1, 1, 1)
 
 
-def test_a_judge_without_a_readable_word_gets_a_guess_and_nothing_in_ties(tmp_path):
+def test_a_judge_without_a_readable_word_gets_nothing(tmp_path):
     rows = [rewardbench2("Math", "7"), rewardbench2("Ties", "ref:1"), rewardbench2("Ties", "tied:1", 2)]
     result = evaluate(Scored(lambda text: None), REWARDBENCH2, loaded(REWARDBENCH2, rows, tmp_path))
-    assert {name: part.value for name, part in result.parts.items()} == {"Math": 0.25, "Ties": 0}
-    assert result.value == 0.125
+    assert {name: part.value for name, part in result.parts.items()} == {"Math": 0, "Ties": 0}
+    assert result.value == 0
+    assert "1 prompt without a readable score, worth nothing (officially a guess)" in result.notes
     assert result.unparsed == result.asked == 4 + 4 + 5
 
 
