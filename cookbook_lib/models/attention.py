@@ -32,7 +32,7 @@ from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface
 
 from cookbook_lib.config import CookbookError
-from cookbook_lib.models.shared_prefix import continued_attention
+from cookbook_lib.models.shared_prefix import continued_attention, repeated
 
 ATTENTION = "cookbook_varlen"
 Attend = Callable[..., torch.Tensor]
@@ -94,14 +94,14 @@ class Segments:
         return found
 
     def _on(self, device: torch.device) -> OnDevice:
-        bounds = torch.tensor(self.cu_seqlens, dtype=torch.int32, device=device)
+        bounds = torch.tensor(self.cu_seqlens, dtype=torch.int32).to(device, non_blocking=True)
         if self.continues is None:
             return OnDevice(bounds, bounds, None)
-        keys = torch.tensor([0, *accumulate(self.key_lengths)], dtype=torch.int32, device=device)
+        keys = torch.tensor([0, *accumulate(self.key_lengths)], dtype=torch.int32).to(device, non_blocking=True)
         seen: list[torch.Tensor] = []
         for number, root in enumerate(self.continues):
             seen += [torch.arange(*self.cu_seqlens[part : part + 2]) for part in (root, number) if part >= 0]
-        return OnDevice(bounds, keys, torch.cat(seen).to(device))
+        return OnDevice(bounds, keys, torch.cat(seen).to(device, non_blocking=True))
 
 
 def varlen_attention(
@@ -166,7 +166,7 @@ def _flash(q, k, v, segments: Segments, scaling, sliding_window) -> torch.Tensor
     bounds = segments.on_device
     assert bounds is not None
     if bounds.gather is not None:
-        k, v = k.index_select(2, bounds.gather), v.index_select(2, bounds.gather)
+        k, v = repeated(k, bounds.gather), repeated(v, bounds.gather)
     left = -1 if sliding_window is None else sliding_window - 1
     packed_q, packed_k, packed_v = (x[0].transpose(0, 1).contiguous() for x in (q, k, v))  # (T, heads, H)
     out = varlen_attn(

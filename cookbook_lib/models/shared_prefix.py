@@ -12,6 +12,8 @@ their normalisers:
 The gradient needs no such join: with P = exp(scale q k - lse) the backward pass of either block, given the joined `out` and
 `lse`, is already its part of the whole (the identity behind ring attention, https://arxiv.org/abs/2310.01889).
 
+A kernel that has no such blocks reads the root's keys again for each continuation: `repeated`, whose gradient is a sum.
+
 Shapes: N heads (keys and values already repeated to them), P tokens of the root, T of the continuations together, H head dim.
 """
 
@@ -65,6 +67,31 @@ def continued_attention(
     """
     scaling = q.shape[-1] ** -0.5 if scaling is None else scaling
     out: torch.Tensor = _Continued.apply(q, k, v, k_root, v_root, list(lengths), scaling)
+    return out
+
+
+class _Repeated(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(places)
+        ctx.length = x.shape[2]
+        return x.index_select(2, places)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (places,) = ctx.saved_tensors
+        exact = torch.promote_types(grad.dtype, torch.float32)
+        total = grad.new_zeros((*grad.shape[:2], ctx.length, *grad.shape[3:]), dtype=exact)
+        return total.index_add_(2, places, grad.to(exact)).to(grad.dtype), None
+
+
+def repeated(x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """The tokens at `places` (R), each as often as it is named: x (B, N, T, H) -> (B, N, R, H).
+
+    The gradient of a token is the sum over its repeats in fp32, rounded once: `index_select` alone adds up in x's dtype, and
+    a prompt of sixteen completions in bf16 would lose what is smaller than 1/256 of what it has so far, repeat by repeat.
+    """
+    out: torch.Tensor = _Repeated.apply(x, places)
     return out
 
 
