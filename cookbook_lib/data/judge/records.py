@@ -44,6 +44,8 @@ class JudgeTask:
     group: str | None = None
     style: str = "rule"
     """verl's reward_model.style: who checks the completion"""
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    """what else stood in the row that it was read from"""
 
     def __post_init__(self) -> None:
         try:
