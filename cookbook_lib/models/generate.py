@@ -1,40 +1,51 @@
 """Answers from a causal language model of plain transformers, many at once.
 
     prompts   . . a b c | d          padded on the left, so that every row's next token stands in the same column
-              e f g h i | j
+              e f g h i | j          a prompt that is asked for several answers is computed once: its part of the cache is
+              e f g h i | k          repeated when the answers begin
     step      one forward over that column; the keys and values of everything before it are in the cache
     done      a row that ends leaves the batch, and takes its part of the cache along
 
 Token t of row i is drawn with row i's own generator, so what a row says does not depend on who shares its batch (but for
-rounding). Greedy at temperature 0. Rows of like length are batched together.
+rounding). Greedy at temperature 0. Prompts of like length are batched together.
 
 Shapes: B rows still unfinished, T tokens so far, V vocab.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from transformers import DynamicCache
 
 from cookbook_lib.config import CookbookError
+from cookbook_lib.models.growing_cache import growing_cache
+from cookbook_lib.models.sampling import Sampling, choose
 
 
 @dataclass(frozen=True)
 class Completion:
-    """What follows a prompt: its tokens, the stop token left out; `finished` False when it was cut at the limit."""
+    """What follows a prompt: its tokens, the stop token left out; `finished` False when it was cut at the limit.
+
+    stop: the token that ended it. logps: of each of ids, and of stop behind them, as sampling.choose gives them.
+    """
 
     ids: tuple[int, ...]
     finished: bool
+    stop: int | None = field(default=None, compare=False)
+    logps: tuple[float, ...] = field(default=(), compare=False)
 
 
 @dataclass
 class _Row:
     number: int
     prompt: Sequence[int]
-    random: torch.Generator
+    seed: int
     ids: list[int] = field(default_factory=list)
+    logps: list[float] = field(default_factory=list)
+
+    def ended(self, stop: int | None = None) -> tuple[int, Completion]:
+        return self.number, Completion(tuple(self.ids), stop is not None, stop, tuple(self.logps))
 
 
 @torch.inference_mode()
@@ -45,30 +56,30 @@ def generate(
     stop_ids: Collection[int],
     max_new_tokens: int,
     temperature: float = 0.0,
+    top_p: float = 1.0,
+    top_k: int = 0,
     seed: int | Sequence[int] = 0,
     batch_size: int = 16,
     progress: Callable[[int], object] | None = None,
 ) -> list[Completion]:
-    """One completion for each prompt (token ids), in the order of the prompts.
+    """One completion for each prompt (token ids), in the order of the prompts; several for one that is given several times.
 
     stop_ids: any of these tokens ends a row; those of the model's generation config do so as well. temperature: 0 takes
-    the likeliest token; above, tokens are drawn from softmax(logits / temperature). seed: one for all, or one for each
-    row. progress: called with the number of rows just finished. Raises CookbookError for what cannot be generated from.
-    The model is put in evaluation mode.
+    the likeliest token; above, tokens are drawn from softmax(logits / temperature), of which top_k and top_p leave a part
+    (models/sampling.py). seed: one for all, or one for each row. batch_size: rows at a time. progress: called with the
+    number of rows just finished. Raises CookbookError for what cannot be generated from, and for a model whose
+    probabilities are not finite. The model is put in evaluation mode.
     """
-    _check(model, prompts, max_new_tokens, temperature, batch_size)
+    how = Sampling(temperature, top_p, top_k)
+    _check(model, prompts, max_new_tokens, batch_size)
     stops = set(stop_ids) | configured_stops(model)
     model.eval()
     seeds = [seed * 1_000_003 + i for i in range(len(prompts))] if isinstance(seed, int) else seed
-    numbered = enumerate(zip(prompts, seeds, strict=True))
-    rows = [_Row(i, prompt, torch.Generator().manual_seed(own)) for i, (prompt, own) in numbered]
-    by_length = sorted(
-        rows, key=lambda row: -len(row.prompt)
-    )  # the largest batch first: what does not fit fails at once
+    rows = [_Row(i, prompt, own) for i, (prompt, own) in enumerate(zip(prompts, seeds, strict=True))]
     done: dict[int, Completion] = {}
-    for start in range(0, len(rows), batch_size):
-        for row, finished in _batch(model, by_length[start : start + batch_size], stops, max_new_tokens, temperature):
-            done[row.number] = Completion(tuple(row.ids), finished)
+    for batch in _batches(rows, batch_size):
+        for number, completion in _answers(model, batch, stops, max_new_tokens, how):
+            done[number] = completion
             if progress:
                 progress(1)
     return [done[i] for i in range(len(rows))]
@@ -82,24 +93,48 @@ def configured_stops(model: Any) -> set[int]:
     return {configured} if isinstance(configured, int) else set(configured)
 
 
-def _batch(model, rows: list[_Row], stops: set[int], max_new_tokens: int, temperature: float):  # type: ignore[no-untyped-def]
-    """Yields (row, finished) as rows end."""
-    cache = DynamicCache(config=model.config)
-    ids, mask = _left_padded([row.prompt for row in rows], model.device)
+def _batches(rows: list[_Row], batch_size: int) -> Iterator[list[list[_Row]]]:
+    """Rows of one prompt together, and the longest prompts first: what does not fit into memory fails at once."""
+    families: dict[tuple[int, ...], list[_Row]] = {}
+    for row in rows:
+        families.setdefault(tuple(row.prompt), []).append(row)
+    batch: list[list[_Row]] = []
+    for prompt in sorted(families, key=lambda prompt: -len(prompt)):
+        family = families[prompt]
+        parts = [family[start : start + batch_size] for start in range(0, len(family), batch_size)]
+        for part in parts:
+            if sum(map(len, batch)) + len(part) > batch_size:
+                yield batch
+                batch = []
+            batch.append(part)
+    if batch:
+        yield batch
+
+
+def _answers(
+    model: Any, families: list[list[_Row]], stops: set[int], max_new_tokens: int, how: Sampling
+) -> Iterator[tuple[int, Completion]]:
+    """(number, completion) of the rows, as they end."""
+    cache = growing_cache(model.config)
+    ids, mask = _left_padded([family[0].prompt for family in families], model.device)
+    logits = _next_logits(model, ids, mask, cache)
+    repeats = torch.tensor([len(family) for family in families], device=mask.device)
+    rows = [row for family in families for row in family]
+    if len(rows) > len(families):
+        cache.batch_select_indices(torch.arange(len(families), device=mask.device).repeat_interleave(repeats))
+        logits, mask = (x.repeat_interleave(repeats, 0) for x in (logits, mask))
+    uniform = _uniform(rows, max_new_tokens if how.temperature else 1).to(mask.device)
     for step in range(max_new_tokens):
-        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        out = model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1
-        )  # fmt: skip
-        chosen = _choose(out.logits[:, -1], rows, temperature)
+        tokens, logps = choose(logits, uniform[:, min(step, uniform.shape[1] - 1)], how)
         going = []
-        for b, (row, token) in enumerate(zip(rows, chosen, strict=True)):
+        for b, (row, token, logp) in enumerate(zip(rows, tokens.tolist(), logps.tolist(), strict=True)):
+            row.logps.append(logp)
             if token in stops:
-                yield row, True
+                yield row.ended(token)
                 continue
-            row.ids.append(token)
+            row.ids.append(_known(token, row))
             if step + 1 == max_new_tokens:
-                yield row, False
+                yield row.ended()
             else:
                 going.append(b)
         if not going:
@@ -107,9 +142,20 @@ def _batch(model, rows: list[_Row], stops: set[int], max_new_tokens: int, temper
         if len(going) < len(rows):
             keep = torch.tensor(going, device=mask.device)
             cache.batch_select_indices(keep)
-            mask, rows = mask[keep], [rows[b] for b in going]
-        ids = torch.tensor([[row.ids[-1]] for row in rows], device=mask.device)
+            mask, uniform, tokens = mask[keep], uniform[keep], tokens[keep]
+            rows = [rows[b] for b in going]
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+        logits = _next_logits(model, tokens[:, None], mask, cache)
+
+
+def _next_logits(model: Any, ids: torch.Tensor, mask: torch.Tensor, cache: Any) -> torch.Tensor:
+    """(B, V), after ids (B, t), the last t of the columns of mask (B, T)."""
+    positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+    out = model(
+        input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1
+    )  # fmt: skip
+    logits: torch.Tensor = out.logits[:, -1]
+    return logits
 
 
 def _left_padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -120,21 +166,25 @@ def _left_padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tupl
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
-def _choose(logits: torch.Tensor, rows: list[_Row], temperature: float) -> list[int]:
-    """The next token of each row, from logits (B, V)."""
-    if not temperature:
-        return logits.argmax(-1).tolist()
-    chances = (logits.float() / temperature).softmax(-1).cpu()
-    return [int(torch.multinomial(p, 1, generator=row.random)) for p, row in zip(chances, rows, strict=True)]
+def _uniform(rows: list[_Row], steps: int) -> torch.Tensor:
+    """(B, steps) fp64 in [0, 1): each row's numbers from its own seed, the same on every device."""
+    draws = (torch.Generator().manual_seed(row.seed) for row in rows)
+    return torch.stack([torch.rand(steps, generator=draw, dtype=torch.float64) for draw in draws])
 
 
-def _check(
-    model: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int, temperature: float, batch_size: int
-) -> None:
-    if min(max_new_tokens, batch_size) < 1 or not temperature >= 0:
+def _known(token: int, row: _Row) -> int:
+    if token < 0:
         raise CookbookError(
-            f"cannot generate with max_new_tokens={max_new_tokens}, batch_size={batch_size}, temperature={temperature}: "
-            "the first two are at least 1, the last at least 0."
+            f"prompt {row.number}: the model's probabilities of token {len(row.ids)} of the answer are not finite: its weights "
+            "are broken, as after a step that diverged; go back to an earlier checkpoint."
+        )
+    return token
+
+
+def _check(model: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int, batch_size: int) -> None:
+    if min(max_new_tokens, batch_size) < 1:
+        raise CookbookError(
+            f"cannot generate with max_new_tokens={max_new_tokens}, batch_size={batch_size}: both are at least 1."
         )
     config = model.config.get_text_config()
     room = getattr(config, "max_position_embeddings", None) or float("inf")

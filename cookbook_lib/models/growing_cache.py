@@ -1,0 +1,59 @@
+"""A cache of keys and values with room to grow: a step writes its column, and copies nothing of the columns before.
+
+    transformers' own     T columns -> a new tensor of T + 1, at every step, in every layer
+    here                  | T columns | room . . . |  -> one column written; a new tensor when the room is full
+
+Layers with a sliding window keep transformers' way: they hold no more than the window.
+"""
+
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+LEAST_ROOM = 64  # columns; beyond that a quarter of those there are
+
+
+class GrowingLayer(DynamicLayer):  # type: ignore[misc]
+    """`keys` and `values`, (B, M, T, H), are views of the part of the memory that is written."""
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.is_initialized:
+            self.dtype, self.device = key_states.dtype, key_states.device
+            self.memory = [x.new_empty(*x.shape[:2], 0, x.shape[3]) for x in (key_states, value_states)]
+            self._show(0)
+            self.is_initialized = True
+        start, end = self.written, self.written + key_states.shape[2]
+        if end > self.memory[0].shape[2]:
+            self._grow(end + max(LEAST_ROOM, end // 4))
+        for memory, states in zip(self.memory, (key_states, value_states), strict=True):
+            memory[:, :, start:end] = states
+        self._show(end)
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Keep these rows, some perhaps several times."""
+        for number, old in enumerate(self.memory):
+            self.memory[number] = old.new_empty(len(indices), *old.shape[1:])
+            written = (memory[:, :, : self.written] for memory in (old, self.memory[number]))
+            torch.index_select(next(written), 0, indices, out=next(written))
+        self._show(self.written)
+
+    def _grow(self, columns: int) -> None:
+        for number, old in enumerate(self.memory):
+            self.memory[number] = old.new_empty(*old.shape[:2], columns, old.shape[3])
+            self.memory[number][:, :, : self.written] = old[:, :, : self.written]
+
+    def _show(self, columns: int) -> None:
+        self.written = columns
+        self.keys, self.values = (memory[:, :, :columns] for memory in self.memory)
+
+
+def growing_cache(config: Any) -> DynamicCache:
+    """An empty cache for a model of this config."""
+    cache = DynamicCache(config=config)
+    cache.layers = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    return cache
