@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "runtime": set(),
 }
 # data is read and tested without torch; packed batches and stored token sets are where tensors begin.
-TORCH_IN_DATA = {"packing.py", "loader.py"}
+TORCH_IN_DATA = {"packing.py", "loader.py", "completions.py"}
 # Loading a model's files straight into shards needs to know what a shard is (DTensor), and nothing of who holds it.
 MESHLESS = {
     "data": ("torch.distributed",),

@@ -118,13 +118,12 @@ def pack_completions(
     """
     layout, sources, place = Layout([], [], [], []), [], 0
     for group in groups:
-        first, last = len(layout.segments), place + len(group.prompt) - 1
-        layout.add(group.prompt, 0, -1)
+        last = place + len(group.prompt) - 1
         place = last + 1
         for ids in group.completions:
-            layout.add(ids, len(group.prompt), first)
             sources.append(np.concatenate([[last], np.arange(place, place + len(ids) - 1)]))
             place += len(ids)
+        _lay(group, layout)
     lengths = layout.lengths
     if tail := multiple if not lengths else -place % multiple:
         layout.add(np.full(tail, pad_id, np.int32), 0, -1)
@@ -132,10 +131,20 @@ def pack_completions(
         input_ids=layout.input_ids,
         position_ids=layout.position_ids,
         cu_seqlens=layout.cu_seqlens,
-        continues=tuple(layout.continues) if groups else None,
+        continues=tuple(layout.continues) if max(layout.continues) >= 0 else None,
         lengths=lengths,
         **_numbers(groups, sources, like),
     )
+
+
+def _lay(group: Group, layout: Layout) -> None:
+    first, after = len(layout.segments), len(group.prompt)
+    if len(group.completions) == 1:  # a plain document: there is nothing to share
+        layout.add(np.concatenate([group.prompt, group.completions[0]]), 0, -1)
+        return
+    layout.add(group.prompt, 0, -1)
+    for ids in group.completions:
+        layout.add(ids, after, first)
 
 
 def pad_completions(
@@ -146,7 +155,9 @@ def pad_completions(
     lengths = tuple(len(prompt) + len(ids) for prompt, ids in documents)
     width = -(-max(lengths, default=1) // multiple) * multiple
     rows = np.full((max(len(documents), 1), width), pad_id, np.int64)
-    for row, (prompt, ids), length in zip(rows, documents, lengths, strict=False):  # an empty forward has a row of padding
+    for row, (prompt, ids), length in zip(
+        rows, documents, lengths, strict=False
+    ):  # an empty forward has a row of padding
         row[:length] = np.concatenate([prompt, ids])
     before = [number * width + len(prompt) - 1 for number, (prompt, _) in enumerate(documents)]
     sources = [start + np.arange(len(ids)) for start, (_, ids) in zip(before, documents, strict=True)]

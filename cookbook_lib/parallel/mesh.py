@@ -75,6 +75,12 @@ class Mesh:
         dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]
 
+    def gather(self, value: T) -> list[T]:
+        """Every rank's value, any picklable object, by rank, on every rank."""
+        found: list[T] = [value] * self.world_size
+        dist.all_gather_object(found, value)
+        return found
+
     def first(self, work: Callable[[], T]) -> T:
         """Run `work` on rank 0, then on the first rank of each other node, then on the rest: for caches on disk.
 
