@@ -81,7 +81,15 @@ def parser() -> argparse.ArgumentParser:
     add("--reward-threshold", type=float, default=0.95, metavar="R", help="gym: keep rewards >= R (default: 0.95)")
     add("--max-reward", type=float, default=1.0, metavar="R", help="gym: the environment's highest reward (default: 1)")
     add("--aspect", default="helpfulness", help="judge: the score that is judged (default: helpfulness)")
-    add("--verdict", default="first", choices=("first", "last"), help="judge: before or after its critique")
+    add(
+        "--verdict",
+        default="last",
+        choices=("first", "last"),
+        help="judge: after its critique, or before (default: last)",
+    )
+    add(
+        "--rubric", metavar="FILE.yaml", help="judge: what is judged by; or a name such as full (default: the aspect's)"
+    )
     add("--min-characters", type=int, default=0, metavar="N", help="drop shorter conversations (default: 0)")
     add("--max-characters", type=int, metavar="N", help="drop longer conversations (default: no limit)")
     add("--min-turns", type=int, default=1, metavar="N", help="drop conversations of fewer user turns (default: 1)")

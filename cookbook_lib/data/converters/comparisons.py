@@ -1,4 +1,4 @@
-"""Reading what annotators judged: the question, the scores of a response, the comparison of two.
+"""Reading what annotators judged: the prompt, the scores of a response, the comparison of two.
 
 HelpSteer2              prompt, response, five scores
 HelpSteer2 preference   prompt, response_1, response_2, preference_strength -3..3, preference_elaboration
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from cookbook_lib.data import spellings
 from cookbook_lib.data.converters.fields import optional_text, text_field, whole_number
 from cookbook_lib.data.converters.helpsteer2 import HIGHEST, MARK, SCORES, prompt_turns
+from cookbook_lib.data.messages import Message
 
 # Published names of (first response, second response, strength); a negative strength prefers the first.
 COMPARED = (
@@ -42,15 +43,12 @@ class Pair(NamedTuple):
         return Pair(self.second, self.first, -self.strength, why, self.scores[::-1])
 
 
-def question_of(row: Mapping[str, Any]) -> tuple[str, str]:
-    """The question as a judge sees it (with speakers where there were several turns), and the prompt that groups it."""
+def prompt_of(row: Mapping[str, Any]) -> tuple[Message, ...]:
+    """What the responses of a row respond to, as messages."""
     if "context" in row:
-        turns = spellings.normalise(row["context"])
-    else:
-        prompt = text_field(row, "prompt", "question", "query", "instruction")
-        turns = prompt_turns(prompt) if MARK.search(prompt) else ({"role": "user", "content": prompt},)
-    shown = "\n\n".join(f"{turn['role'].capitalize()}: {turn['content']}" for turn in turns)
-    return (turns[0]["content"] if len(turns) == 1 else shown), row.get("prompt") or shown
+        return spellings.normalise(row["context"])
+    prompt = text_field(row, "prompt", "question", "query", "instruction")
+    return prompt_turns(prompt) if MARK.search(prompt) else ({"role": "user", "content": prompt},)
 
 
 def scores_of(row: Mapping[str, Any], aspect: str) -> dict[str, int]:

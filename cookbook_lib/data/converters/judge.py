@@ -1,50 +1,39 @@
 """Evaluation-style conversations: the verdict is what is learned, and a critique says why.
 
-    two responses to one prompt, scored    ─▶ a score verdict for each   **Helpfulness Score: 2**
-    (HelpSteer2, adjacent rows)            └▶ a preference verdict       **Preference: B**
+    two responses to one prompt, scored    ─▶ a score verdict for each   Score: 2
+    (HelpSteer2, adjacent rows)            └▶ a preference verdict       Preference: B
     two responses, compared                ─▶ a preference verdict
     (HelpSteer2 preference, HelpSteer3, chosen/rejected; equal scores are a tie)
 
-The critique repeats the annotators' own reasons where the data has them, and else puts their scores into words. Which
-response is shown as A is drawn from a digest of the texts: it is the same in every run and tells nothing about the
-verdict. The verdict stands first, as most published sets have it, or last (`verdict="last"`), so that a model reasons
-before it judges. `answer` is the verdict's phrase, so that evaluation can look for it.
+What is asked, and the line that is answered, are those of data/judge: a model that has learned them can be asked, read and
+trained further as it is. The critique repeats the annotators' own reasons where the data has them, and else puts their
+scores into words. Which response is shown as A is drawn from a digest of the texts: it is the same in every run and tells
+nothing about the verdict. The verdict stands last, so that a model reasons before it judges; or first (`verdict="first"`),
+as most published sets have it, where no parser of ours looks. `answer` is the verdict's line.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby, pairwise
-from typing import Any
+from typing import Any, get_args
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.converters import critique
-from cookbook_lib.data.converters.comparisons import Pair, comparison_of, question_of, scores_of
+from cookbook_lib.data.converters.comparisons import Pair, comparison_of, prompt_of, scores_of
 from cookbook_lib.data.converters.fields import text_field
-from cookbook_lib.data.converters.helpsteer2 import SCORES
+from cookbook_lib.data.converters.helpsteer2 import HIGHEST, SCORES
 from cookbook_lib.data.converters.registry import Options, register_converter
-from cookbook_lib.data.records import Conversation, chat, group_of
+from cookbook_lib.data.judge.orders import prompt_text, swaps
+from cookbook_lib.data.judge.prompts import Place, compare_prompt, score_prompt
+from cookbook_lib.data.judge.questions import Scale
+from cookbook_lib.data.judge.rubrics import Rubric, load_rubric
+from cookbook_lib.data.judge.verdicts import preference_line, score_line
+from cookbook_lib.data.messages import Message
+from cookbook_lib.data.records import Conversation, opening_group
 from cookbook_lib.data.sources import Row
 
-SCORE_PROMPT = """Evaluate this response for {aspect}.
-
-Question: {question}
-
-Response: {response}
-
-{task}"""
-PAIR_PROMPT = """Compare these two responses.
-
-Question: {question}
-
-Response A: {a}
-
-Response B: {b}
-
-{task}"""
-SCORE_TASK = {"first": "Give a score from 0 to 4, then say why.", "last": "Say why, then give a score from 0 to 4."}
-PAIR_TASK = {"first": "Prefer A, B or tie, then say why.", "last": "Say why, then prefer A, B or tie."}
+Prompt = tuple[Message, ...]
 
 
 def same_prompt(rows: Iterable[Row]) -> Iterator[Row]:
@@ -60,61 +49,54 @@ def same_prompt(rows: Iterable[Row]) -> Iterator[Row]:
 @register_converter(
     "judge",
     about="verdicts with critiques, from scored or compared responses (helpsteer2 and its like)",
-    uses=("aspect", "verdict"),
+    uses=("aspect", "verdict", "rubric"),
     gather=same_prompt,
 )
 def from_judgements(row: dict[str, Any], options: Options) -> Iterator[Conversation]:
     """Scored responses -> score and preference verdicts; a comparison -> a preference verdict."""
     _check(options)
+    rubric, prompt = load_rubric(options.rubric or options.aspect), prompt_of(row)
     if "responses" in row:
-        yield from _from_scores(row, options)
+        yield from _from_scores(row, prompt, rubric, options)
     else:
-        question, prompt = question_of(row)
-        yield _preference(question, prompt, comparison_of(row), options)
+        yield _preference(prompt, comparison_of(row), rubric, options)
 
 
-def _from_scores(row: Mapping[str, Any], options: Options) -> Iterator[Conversation]:
-    question, prompt = question_of(row)
+def _from_scores(row: Mapping[str, Any], prompt: Prompt, rubric: Rubric, options: Options) -> Iterator[Conversation]:
     scored = [(text_field(member, "response"), scores_of(member, options.aspect)) for member in row["responses"]]
     for response, scores in scored:
-        yield _score(question, prompt, response, scores, options)
+        yield _score(prompt, response, scores, rubric, options)
     for (first, low), (second, high) in pairwise(scored):
         strength = max(-3, min(3, high[options.aspect] - low[options.aspect]))
-        yield _preference(question, prompt, Pair(first, second, strength, scores=(low, high)), options)
+        yield _preference(prompt, Pair(first, second, strength, scores=(low, high)), rubric, options)
 
 
-def _score(question: str, prompt: str, response: str, scores: dict[str, int], options: Options) -> Conversation:
-    score = scores[options.aspect]
-    verdict = f"{options.aspect.capitalize()} Score: {score}"
-    task = SCORE_TASK[options.verdict]
-    asked = SCORE_PROMPT.format(aspect=options.aspect, question=question, response=response, task=task)
-    said = _said(verdict, critique.of_scores(scores, leave_out=options.aspect), options)
-    return chat(asked, said, group=group_of(prompt), source=f"judge/score {score}", answer=verdict)
+def _score(prompt: Prompt, response: str, scores: dict[str, int], rubric: Rubric, options: Options) -> Conversation:
+    score = Scale(0, HIGHEST).onto(rubric, scores[options.aspect])
+    asked = score_prompt((*prompt, {"role": "assistant", "content": response}), rubric, verdict=options.verdict)
+    why = critique.of_scores(scores, leave_out=options.aspect)
+    return _conversation(prompt, asked, score_line(score), why, options, source=f"judge/score {score}")
 
 
-def _preference(question: str, prompt: str, pair: Pair, options: Options) -> Conversation:
-    pair = pair.swapped() if _digest(prompt, pair.first, pair.second) % 2 else pair
+def _preference(prompt: Prompt, pair: Pair, rubric: Rubric, options: Options) -> Conversation:
+    pair = pair.swapped() if swaps(prompt_text(prompt), pair.first, pair.second) else pair
     better = "tie" if pair.strength == 0 else "A" if pair.strength < 0 else "B"
-    verdict, task = f"Preference: {better}", PAIR_TASK[options.verdict]
-    asked = PAIR_PROMPT.format(question=question, a=pair.first, b=pair.second, task=task)
+    asked = compare_prompt(prompt, pair.first, pair.second, rubric, verdict=options.verdict)
     reasons = pair.why or critique.of_pair(*pair.scores, leave_out=options.aspect)
-    why = f"{critique.of_strength(pair.strength)}\n{reasons}".strip()
+    parts = [critique.of_strength(pair.strength), reasons]  # before a verdict that stands last, reasons come first
+    why = "\n".join(filter(None, parts if options.verdict == "first" else parts[::-1]))
     why = why.replace("Response 1", "Response A").replace("Response 2", "Response B")
-    said = _said(verdict, why, options)
-    return chat(asked, said, group=group_of(prompt), source=f"judge/{better}", answer=verdict)
+    return _conversation(prompt, asked, preference_line(better), why, options, source=f"judge/{better}")
 
 
-def _said(verdict: str, why: str, options: Options) -> str:
-    parts = [f"**{verdict}**", why] if options.verdict == "first" else [why, f"**{verdict}**"]
-    return "\n\n".join(parts)
-
-
-def _digest(*texts: str) -> int:
-    return hashlib.blake2b("\x1f".join(texts).encode("utf-8", "replace"), digest_size=1).digest()[0]
+def _conversation(prompt: Prompt, asked: Prompt, verdict: str, why: str, options: Options, source: str) -> Conversation:
+    said = "\n\n".join(filter(None, [verdict, why] if options.verdict == "first" else [why, verdict]))
+    messages = (*asked, {"role": "assistant", "content": said})
+    return Conversation(messages, group=opening_group(prompt), source=source, answer=verdict)
 
 
 def _check(options: Options) -> None:
     if options.aspect not in SCORES:
         raise CookbookError(f"aspect {options.aspect!r} is not scored; choose one of {', '.join(SCORES)}")
-    if options.verdict not in SCORE_TASK:
+    if options.verdict not in get_args(Place):
         raise CookbookError(f"verdict {options.verdict!r} is no place; choose first or last")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.records import Conversation
@@ -32,8 +32,10 @@ class Options:
     """gym: a reward above this is an error, since the threshold would mean something else"""
     aspect: str = "helpfulness"
     """judge: the score that verdicts are about"""
-    verdict: str = "first"
-    """judge: whether the verdict stands first, or last, after its critique"""
+    verdict: Literal["first", "last"] = "last"
+    """judge: whether the verdict stands last, after its critique, where it is read; or first"""
+    rubric: str | None = None
+    """judge: what is judged by, a YAML file or a name; None is the short one of the aspect"""
 
 
 Convert = Callable[[dict[str, Any], Options], Conversation | Iterable[Conversation]]

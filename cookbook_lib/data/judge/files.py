@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -73,6 +73,10 @@ def _from_row(row: dict[str, Any], origin: Origin, rubric: Rubric) -> tuple[Judg
         return openjudge.tasks_of(row, origin, rubric)
     if "prompt" in row and "reward_model" in row:
         return (verl.task_of(row, origin),)
+    return _no_task(row)
+
+
+def _no_task(row: dict[str, Any]) -> NoReturn:
     columns = ", ".join(sorted(map(str, row))) or "none"
     rule = f"a task has verl's prompt and reward_model, or OpenJudge's input and output (columns here: {columns})"
     missing = "reward_model" if "prompt" in row else "prompt"

@@ -61,9 +61,9 @@ def score_task(scored: ScoredResponse, rubric: Rubric, scale: Scale | None = Non
 
 
 def _on_scale(scores: Mapping[str, float], rubric: Rubric, scale: Scale | None) -> int:
-    value = next(iter(scores.values())) if len(scores) == 1 else scores.get("score", MISSING)
-    if value is MISSING:
-        refuse("score", value, f"it is what is learned (scores here: {', '.join(scores)})", "name the attribute")
+    value = next(iter(scores.values())) if len(scores) == 1 else scores.get("score")
+    if value is None:
+        refuse("score", MISSING, f"it is what is learned (scores here: {', '.join(scores)})", "name the attribute")
     if scale is not None:
         return scale.onto(rubric, value)
     if value not in rubric.levels:

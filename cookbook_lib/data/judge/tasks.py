@@ -86,7 +86,9 @@ class TaskSet:
         """What was kept, what was dropped, why, and where the first of each kind are."""
         kinds = Counter(item.task.kind for item in self.items)
         told = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
-        lines = [f"{len(self):,} prompts ({told}), {int(self.lengths.sum()):,} tokens, at most {int(self.lengths.max()):,}"]
+        lines = [
+            f"{len(self):,} prompts ({told}), {int(self.lengths.sum()):,} tokens, at most {int(self.lengths.max()):,}"
+        ]
         for reason, (count, first) in self.left_out.items():
             lines += [f"{count:,} dropped: {reason}", *(f"    {sentence}" for sentence in first)]
         return "\n".join(lines)

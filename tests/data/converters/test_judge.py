@@ -6,7 +6,13 @@ import pytest
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.converters import Options, converter_named
+from cookbook_lib.data.converters.judge import same_prompt
+from cookbook_lib.data.judge import questions
+from cookbook_lib.data.judge.rubrics import load_rubric
+from cookbook_lib.data.judge.verdicts import read_preference, read_score
 from cookbook_lib.data.origin import Origin, RowError
+from cookbook_lib.data.reward.converters.helpsteer2 import from_helpsteer2
+from cookbook_lib.data.reward.registry import RewardOptions
 from cookbook_lib.data.synthetic import embedded_rows
 from cookbook_lib.data.truth import states_answer
 
@@ -26,15 +32,33 @@ def scored(prompt, response, scores):
 
 def test_scored_pairs_give_two_scores_and_a_preference():
     low, high, preference = judged([scored("Why?", "No.", POOR), scored("Why?", "Because.", GOOD)])
-    assert (low.answer, high.answer) == ("Helpfulness Score: 1", "Helpfulness Score: 4")
-    assert low.messages[1]["content"].startswith("**Helpfulness Score: 1**\n\nWhat it says is wrong.")
-    better = "A" if "Response A: Because." in preference.messages[0]["content"] else "B"
+    assert (low.answer, high.answer) == ("Score: 1", "Score: 4")
+    assert low.messages[1]["content"].startswith("What it says is wrong.")
+    assert low.messages[1]["content"].endswith("\n\nScore: 1")
+    better = "A" if "Response A:\n> Because." in preference.messages[0]["content"] else "B"
     assert preference.answer == f"Preference: {better}"
-    assert preference.messages[1]["content"].startswith(
-        f"**Preference: {better}**\n\nResponse {better} is much better."
-    )
-    assert f"Response {better}: What it says is right." in preference.messages[1]["content"]
+    said = preference.messages[1]["content"]
+    assert said.endswith(f"\nResponse {better} is much better.\n\nPreference: {better}")
+    assert f"Response {better}: What it says is right." in said
     assert len({made.group for made in (low, high, preference)}) == 1
+
+
+def test_what_is_asked_is_what_reinforcement_learning_asks_and_the_answer_is_read():
+    """The judge that SFT teaches can be trained on by prompts of the same words, and its verdict is one."""
+    rows = list(embedded_rows(60))
+    options = RewardOptions()
+    asked = [questions.score_task(from_helpsteer2(row, "scores", options), load_rubric()).prompt for row in rows]
+    placed = ((Origin("f", n), row) for n, row in enumerate(rows, start=1))
+    for _, both in same_prompt(placed):
+        for pair in from_helpsteer2(both, "pairs", options):
+            asked += [task.prompt for task in questions.preference_tasks(pair, load_rubric())]
+    for made in judged(rows):
+        *prompt, said = made.messages
+        assert tuple(prompt) in asked
+        assert made.answer in (
+            f"Score: {read_score(said['content'])}",
+            f"Preference: {read_preference(said['content'])}",
+        )
 
 
 def test_only_adjacent_rows_of_one_prompt_are_paired():
@@ -52,7 +76,7 @@ def test_compared_rows(form):
         row, first = compared(form, f"Question {n}?", better, worse, draw)
         (made,) = judged([row])
         shown = made.messages[0]["content"]
-        verdict = "A" if f"Response A: {better}" in shown else "B"
+        verdict = "A" if f"Response A:\n> {better}" in shown else "B"
         verdicts.add((verdict, first))
         assert made.answer == f"Preference: {verdict}"
         said = made.messages[1]["content"]
@@ -85,20 +109,30 @@ def test_ties_and_equal_scores():
     assert judged([equal])[0].answer == "Preference: tie"
 
 
-def test_the_verdict_can_stand_last_and_be_about_another_score():
-    made = judged([scored("Why?", "No.", POOR)], verdict="last", aspect="correctness")[0]
-    assert made.messages[1]["content"].endswith("\n\n**Correctness Score: 0**")
-    assert "say why, then give" not in made.messages[0]["content"].lower().replace("say why, then give", "", 1)
+def test_the_verdict_can_stand_first_and_be_about_another_score():
+    made = judged([scored("Why?", "No.", POOR)], verdict="first", aspect="correctness")[0]
+    assert made.messages[1]["content"].startswith("Score: 0\n\nIt is easy to follow. ")
+    assert "Begin with one line, then say why:" in made.messages[0]["content"]
+    assert "Judge how correct the response is" in made.messages[0]["content"]
     with pytest.raises(CookbookError, match="aspect 'wit' is not scored; choose one of helpfulness"):
         judged([scored("Why?", "No.", POOR)], aspect="wit")
     with pytest.raises(RowError, match="helpfulness is missing"):
         judged([{"prompt": "q", "response": "x"}])
 
 
+def test_a_rubric_of_ones_own_with_another_scale(tmp_path):
+    file = tmp_path / "stars.yaml"
+    file.write_text("name: stars\nversion: 3\ntask: Count stars.\nlevels: {1: a, 2: b, 3: c, 4: d, 5: e}\n")
+    (low,) = judged([scored("Why?", "No.", POOR)], rubric=str(file))
+    assert low.answer == "Score: 2"
+    assert "Count stars.\nScores: 1 a; 2 b; 3 c; 4 d; 5 e\n" in low.messages[0]["content"]
+    assert "principles" in judged([scored("Why?", "No.", POOR)], rubric="full")[0].messages[0]["content"].lower()
+
+
 def test_several_turns_are_shown_with_their_speakers():
     prompt = "a<extra_id_1>Assistant\nb<extra_id_1>User\nc"
     shown = judged([scored(prompt, "x", GOOD)])[0].messages[0]["content"]
-    assert "Question: User: a\n\nAssistant: b\n\nUser: c\n\nResponse: x" in shown
+    assert "User:\n> a\n\nAssistant:\n> b\n\nUser:\n> c\n\nResponse:\n> x" in shown
 
 
 def test_position_tells_nothing():
