@@ -58,7 +58,8 @@ def shard_model(
             # The root's own parameters (embedding, head) are needed again at once in backward: keep them whole.
             reshard_after_forward=reshard_after_forward and part is not module,
         )
-        _sum_gradients(cast(FSDPModule, part))
+        if mesh.fsdp_mesh.size() > 1:  # a sum over one rank is divided by 1, which torch would do, number by number
+            _sum_gradients(cast(FSDPModule, part))
         _reduce_unused(cast(FSDPModule, part))
     return module
 

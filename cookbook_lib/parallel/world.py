@@ -10,10 +10,12 @@ A world can be left and joined again in the same process, as a notebook does aft
 prefix of its own in the store: the keys of the previous world are still there, and a group that reads them hangs.
 """
 
+import ctypes
 import datetime
 import functools
 import itertools
 import os
+import sys
 
 import torch
 import torch.distributed as dist
@@ -22,6 +24,8 @@ from torch._C._distributed_c10d import HashStore, PrefixStore, Store, TCPStore
 from cookbook_lib.config import CookbookError
 
 TIMEOUT = datetime.timedelta(minutes=30)  # of one collective; turns of `Mesh.first` have no limit
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # malloc.h
 
 _joins = itertools.count()
 _TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -42,6 +46,8 @@ def join_world(device: str = "auto") -> torch.device:
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if ours.type == "cuda":
         torch.cuda.set_device(ours)
+    else:
+        _keep_freed_memory()
     # No device_id: with it, torch would split NCCL's communicator to make subgroups, and they must speak gloo as well.
     backend = "cpu:gloo,cuda:nccl" if ours.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=_store(), rank=rank, world_size=world_size, timeout=TIMEOUT)
@@ -70,6 +76,19 @@ def choose_device(device: str) -> torch.device:
             "or use trainer.device=cpu."
         )
     return torch.device("cuda", local_rank())
+
+
+def _keep_freed_memory() -> None:
+    """Ask glibc to keep what is freed: a training step takes and frees the same large tensors again and again.
+
+    By default each of 32 MiB or more goes back to the system and comes again page by page, at a fifth of a step's time on a
+    virtual machine, whose host takes pages back as well. Kept, most come from the heap. Without glibc, nothing happens.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)  # large blocks from the heap too
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(M_TOP_PAD, 64 << 20)
 
 
 def local_rank() -> int:
