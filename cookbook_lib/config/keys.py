@@ -3,7 +3,7 @@
 data.max_length  ->  Key("data.max_length", int, 8192, "Longest conversation, tokens; ...")
 data.chosen_key  ->  Key(..., recipes=("bradley_terry",)): set in another recipe, it is refused (recipe_rules)
 lr_warmup_steps_ratio  ->  an alias (verl's name for a key of ours)
-actor_rollout_ref.*    ->  known, but of another recipe: the sentence says which
+actor_rollout_ref.*    ->  verl's names of reinforcement learning: verl_names.py
 """
 
 import ast
@@ -49,6 +49,7 @@ ALIASES = {
     "data.micro_batch_size_per_gpu": "data.micro_batch_size",
     "optim.lr_warmup_steps_ratio": "optim.warmup_steps_ratio",
     "optim.lr_warmup_steps": "optim.warmup_steps",
+    "trainer.val_before_train": "trainer.val_at_start",
 }
 
 # What other trainers call a key of ours: not accepted, but understood well enough to answer.
@@ -67,6 +68,14 @@ ELSEWHERE = {
     "packing": "use_remove_padding",
     "metric_for_best_model": "trainer.best_metric",
     "center_rewards_coefficient": "bradley_terry.center_coefficient",
+    "num_generations": "rollout.n",
+    "max_completion_length": "rollout.max_new_tokens",
+    "epsilon": "algorithm.clip_ratio_low",
+    "epsilon_high": "algorithm.clip_ratio_high",
+    "scale_rewards": "algorithm.norm_adv_by_std_in_grpo",
+    "reward_weights": "reward.weights",
+    "use_vllm": "rollout.engine",
+    "vllm_importance_sampling_cap": "algorithm.tis_cap",
 }
 
 # Other spellings of values, with what is said about them where the value's origin is shown.
@@ -76,6 +85,13 @@ SYNONYMS = {
     ("model.fsdp_config.model_dtype", "float32"): ("fp32", "float32"),
     ("trainer.export_dtype", "bfloat16"): ("bf16", "bfloat16"),
     ("trainer.export_dtype", "float32"): ("fp32", "float32"),
+    ("algorithm.kl_loss_type", "kl"): ("k1", "kl"),
+    ("algorithm.kl_loss_type", "mse"): ("k2", "mse"),
+    ("algorithm.kl_loss_type", "low_var_kl"): ("k3", "low_var_kl"),
+    ("algorithm.kl_loss_type", "kl+"): ("k1+", "kl+"),
+    ("algorithm.kl_loss_type", "mse+"): ("k2+", "mse+"),
+    ("algorithm.kl_loss_type", "low_var_kl+"): ("k3+", "low_var_kl+"),
+    ("rollout.engine", "hf"): ("own", "hf"),
 }
 
 # Names that readers of verl's scripts bring along and that have no place here, each with what to do instead.
@@ -85,8 +101,6 @@ TAUGHT = {
     "data.multiturn.enable_thinking_key": "is not needed: the chat template decides what becomes of reasoning_content",
     "model.fsdp_config.wrap_policy.min_num_params": "is not needed: every decoder layer is one FSDP2 unit",
 }
-REINFORCEMENT = {"algorithm", "actor_rollout_ref", "critic", "reward_model"}
-REINFORCEMENT |= {"use_kl_loss", "loss_agg_mode", "ppo_mini_batch_size"}
 
 WORDS: dict[Any, str] = {
     int: "a whole number",
@@ -145,7 +159,7 @@ def describe(kind: Any) -> str:
         return " or ".join(describe(arg) for arg in args)
     if origin is tuple:
         return f"a list of {len(args)} numbers"
-    return f"a list of {describe(args[0]).removeprefix('one of ')}"
+    return "a list of numbers" if args[0] is float else f"a list of {describe(args[0]).removeprefix('one of ')}"
 
 
 def explain_unknown(name: str) -> str:
@@ -155,8 +169,6 @@ def explain_unknown(name: str) -> str:
         return f"{name} is a section; set a key in it, such as {inside}"
     if name in TAUGHT:
         return f"{name} {TAUGHT[name]}"
-    if name.split(".")[0] in REINFORCEMENT:
-        return f"{name} belongs to reinforcement learning: recipes under cookbook/generative take it, not this one"
     near = nearest(name)
     return f"{name} is not a key; " + (f"did you mean {near}?" if near else "docs/reference/config.md lists them all")
 

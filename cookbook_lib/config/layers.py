@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cookbook_lib.config.keys import ALIASES, SYNONYMS, catalogue, explain_unknown, sections
 from cookbook_lib.config.places import HOME
+from cookbook_lib.config.verl_names import NAMES, is_verl
 
 # What the launchers take from the environment; in lower case, the notebooks' parameters of the same meaning.
 LAUNCHER = {
@@ -37,7 +38,10 @@ LAUNCHER = {
 
 @dataclass(frozen=True)
 class Given:
-    """A value as one layer gives it: not checked against the key's type yet."""
+    """A value as one layer gives it: not checked against the key's type yet.
+
+    `key` is one of the catalogue, or a name of verl's until `verl.translate` has replaced it.
+    """
 
     key: str
     value: Any
@@ -115,7 +119,7 @@ def _parse(key: str, text: str) -> Any:
     bare = text.strip()
     if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "'\"":
         bare = bare[1:-1]
-    known = catalogue().get(ALIASES.get(key, key))
+    known = catalogue().get(ALIASES.get(key) or NAMES.get(key, key))
     if known is not None and known.wants_text and not bare.startswith("["):
         return None if bare == "null" else bare
     parsed = OmegaConf.from_dotlist([f"value={bare}"])
@@ -127,11 +131,18 @@ def _known(key: str, value: Any, origin: str, base: Path, problems: Problems) ->
     if name in sections() and value is None:
         return  # an empty section in a YAML file says nothing
     if name in catalogue():
-        spelled = (name, value) if isinstance(value, str) else ("", "")
-        value, note = SYNONYMS.get(spelled, (None if value == "null" else value, ""))
-        yield Given(name, value, f"{origin} ({note})" if note else origin, base)
+        yield given(name, value, origin, base)
+    elif is_verl(name):
+        yield Given(name, value, origin, base)
     else:
         problems.add(origin, explain_unknown(key))
+
+
+def given(key: str, value: Any, origin: str, base: Path) -> Given:
+    """The value of a key of the catalogue, other spellings of it settled."""
+    spelled = (key, value) if isinstance(value, str) else ("", "")
+    value, note = SYNONYMS.get(spelled, (None if value == "null" else value, ""))
+    return Given(key, value, f"{origin} ({note})" if note else origin, base)
 
 
 def _leaves(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -14,12 +14,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cookbook_lib.config.errors import CookbookError
+from cookbook_lib.config.follows import settle
 from cookbook_lib.config.keys import ALL_RECIPES, catalogue, describe, sections
 from cookbook_lib.config.layers import Given, Problems, from_environment, from_overrides, from_parameters, from_yaml
-from cookbook_lib.config.places import find_overlay, find_recipe, overlay_names, recipe_names
+from cookbook_lib.config.places import find_overlays, find_recipe, overlay_names, recipe_names
+from cookbook_lib.config.policy_rules import check_policy
 from cookbook_lib.config.recipe_rules import check_recipe
 from cookbook_lib.config.rules import check
 from cookbook_lib.config.schema import Config
+from cookbook_lib.config.verl import translate
 
 PATHS = {
     "data.train_files",
@@ -27,7 +30,10 @@ PATHS = {
     "data.cache_dir",
     "trainer.default_local_dir",
     "trainer.resume_from_path",
+    "reward.custom",
+    "judge.rubric",
 }
+EMBEDDED = ("tiny", "tiny-judge")
 WARMUPS = ("optim.warmup_steps", "optim.warmup_steps_ratio")
 
 
@@ -61,29 +67,28 @@ def load_config(
         [*from_environment(environ, problems), *from_parameters(parameters, problems)],
         list(from_overrides(overrides or (), problems)),
     ]
-    _one_recipe(layers, problems)
+    translate(layers, _one_recipe(layers, problems), problems)
     _one_warmup(layers, problems)
     tree, latest = _merge(layers, problems)
-    config = _freeze(tree, latest)
-    for key, sentence in itertools.chain(check(config), check_recipe(config)):
+    config = settle(_freeze(tree, latest))
+    for key, sentence in itertools.chain(check(config), check_recipe(config), check_policy(config)):
         problems.add(latest[key].origin if key in latest else "defaults", f"{key} {sentence}")
     if problems:
         raise CookbookError(_message(problems))
-    return _settle(config)
+    return config
 
 
 def _overlays(overlays: str | Path | Iterable[str | Path], base: Path, problems: Problems) -> Iterator[list[Given]]:
     for overlay in [overlays] if isinstance(overlays, str | Path) else overlays:
-        path = find_overlay(overlay)
-        if path is None:
+        paths = find_overlays(overlay, base)
+        yield from (list(from_yaml(path, base, problems)) for path in paths)
+        if not paths:
             names = ", ".join(overlay_names())
             problems.add(f"overlay {overlay}", f"there is no such YAML file; the overlays in cookbook/ are: {names}")
-        else:
-            yield list(from_yaml(path, base, problems))
 
 
-def _one_recipe(layers: list[list[Given]], problems: Problems) -> None:
-    """The trainer.yaml alone says which recipe it is: all else in it was chosen for that one.
+def _one_recipe(layers: list[list[Given]], problems: Problems) -> str:
+    """Which recipe it is. The trainer.yaml alone says which recipe it is: all else in it was chosen for that one.
 
     Without a recipe that exists, nothing can be said about any other key: this raises at once.
     """
@@ -98,6 +103,7 @@ def _one_recipe(layers: list[list[Given]], problems: Problems) -> None:
                 fix = "remove it, and start the recipe that you want by its own name or launcher"
                 problems.add(entry.origin, f"recipe is {entry.value!r}, but the recipe's own file says {recipe}; {fix}")
         layer[:] = [entry for entry in layer if entry.key != "recipe"]
+    return str(recipe)
 
 
 def _one_warmup(layers: list[list[Given]], problems: Problems) -> None:
@@ -140,14 +146,6 @@ def _freeze(tree: DictConfig, latest: Mapping[str, Given]) -> Config:
     return replace(cast(Config, OmegaConf.to_object(tree)), origins=origins)
 
 
-def _settle(config: Config) -> Config:
-    """What follows from other keys where nobody set it: padded rows share no prompts."""
-    if config.use_remove_padding or config.recipe != "bradley_terry":
-        return config
-    origins = config.origins | {"data.share_prompts": "follows from use_remove_padding=false"}
-    return replace(config, data=replace(config.data, share_prompts=False), origins=origins)
-
-
 def _absolute(key: str, value: Any, base: Path) -> Any:
     """A relative path, made absolute from where it was written; hub names and URLs stay."""
     if OmegaConf.is_list(value):
@@ -160,7 +158,9 @@ def _absolute(key: str, value: Any, base: Path) -> Any:
         key in PATHS
         or (key == "data.chat_template" and path.suffix == ".jinja")
         or (
-            key == "model.partial_pretrain" and (value.startswith((".", "/", "~")) or here.is_dir()) and value != "tiny"
+            key == "model.partial_pretrain"
+            and (value.startswith((".", "/", "~")) or here.is_dir())
+            and value not in EMBEDDED
         )
     )
     return os.path.normpath(here) if is_path else value

@@ -1,6 +1,6 @@
 """Where recipes and overlays lie: a name is one of cookbook/, anything else is a path.
 
-sft       cookbook/sft/trainer.yaml            smoke       cookbook/smoke.yaml
+sft       cookbook/sft/trainer.yaml            smoke       cookbook/smoke.yaml, then smoke.yaml beside the trainer.yaml
 ./mine    ./mine/trainer.yaml                  ./a.yaml    ./a.yaml
 """
 
@@ -28,7 +28,11 @@ def find_recipe(recipe: str | Path) -> Path | None:
     return place.resolve() if place.is_file() else None
 
 
-def find_overlay(overlay: str | Path) -> Path | None:
-    """An overlay's file, by its name or its path; None when there is none."""
-    place = RECIPES / f"{overlay}.yaml" if str(overlay) in overlay_names() else Path(overlay).expanduser()
-    return place.resolve() if place.is_file() else None
+def find_overlays(overlay: str | Path, beside: Path) -> list[Path]:
+    """An overlay's files, by its name or its path, in the order in which they are laid over; none when there are none.
+
+    A name stands for cookbook/NAME.yaml, for all recipes, and then for what a recipe's own folder (`beside`) adds to it.
+    """
+    named = str(overlay) in overlay_names()
+    places = [RECIPES / f"{overlay}.yaml", beside / f"{overlay}.yaml"] if named else [Path(overlay).expanduser()]
+    return [place.resolve() for place in places if place.is_file()]

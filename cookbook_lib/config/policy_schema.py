@@ -26,6 +26,9 @@ RewardName = Literal[
     "gsm8k", "exact_match", "tool_call", "char_count", "custom",
 ]  # fmt: skip
 
+# Whose completion is measured against the others of its prompt: a group needs two, and a spread.
+COMPARE_WITHIN_GROUPS = ("grpo", "dr_grpo", "rloo", "reinforce_plus_plus_baseline")
+
 
 @dataclass(frozen=True)
 class AlgorithmConfig:

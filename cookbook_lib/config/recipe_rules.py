@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from cookbook_lib.config.keys import catalogue
+from cookbook_lib.config.recipes import GENERATIVE, PAIRS
 from cookbook_lib.config.rules import changed
 from cookbook_lib.config.schema import Config
 
@@ -22,7 +23,17 @@ TRUNCATIONS = ("turns", "drop", "error")
 REASONS = {
     ("sft", "data.prompt_key"): "a prompt and its response are a conversation of two messages there",
     ("sft", "data.response_key"): "a prompt and its response are a conversation of two messages there",
+    **{
+        (recipe, key): reason
+        for recipe in GENERATIVE
+        for key, reason in {
+            "data.truncation": "a prompt that is too long is left out and counted, never cut",
+            "data.prompt_key": "its files are in one of the layouts that data/judge/files.py knows",
+            "data.share_prompts": "the completions of a prompt always share it where rows are packed",
+        }.items()
+    },
 }
+REINFORCEMENT = "it belongs to reinforcement learning: recipes under cookbook/generative take it"
 
 
 def check_recipe(config: Config) -> Broken:
@@ -43,7 +54,8 @@ def _unread(config: Config) -> Broken:
     """A key that was set, be it to its default, and that nothing in this recipe looks at."""
     for key in catalogue().values():
         if _is_set(config, key.name) and config.recipe not in key.recipes:
-            reason = REASONS.get((config.recipe, key.name))
+            learning = REINFORCEMENT if key.recipes == GENERATIVE else None
+            reason = REASONS.get((config.recipe, key.name), learning)
             other = "" if _is_set(config, "recipe") else f", or write recipe: {key.recipes[0]} into the trainer.yaml"
             yield (
                 key.name,
@@ -52,24 +64,30 @@ def _unread(config: Config) -> Broken:
 
 
 def _truncation(config: Config) -> Broken:
-    if config.recipe != "sft" and (value := config.data.truncation) not in TRUNCATIONS:
+    reads = _reads(config, "data.truncation") and config.recipe != "sft"
+    if reads and (value := config.data.truncation) not in TRUNCATIONS:
         rule = f"must be one of {', '.join(TRUNCATIONS)} in recipe {config.recipe}, which never cuts an answer"
         yield "data.truncation", f"is {value}, but {rule}"
 
 
 def _best_metric(config: Config) -> Broken:
-    metric = config.trainer.best_metric
-    if metric == "val/accuracy" and config.recipe != "bradley_terry":
-        yield "trainer.best_metric", "is val/accuracy, but only bradley_terry has an accuracy; set val/loss"
-    elif not config.data.val_files and any(changed(config, "trainer.best_metric")):
+    metric, key = config.trainer.best_metric, "trainer.best_metric"
+    if metric == "val/accuracy" and config.recipe not in PAIRS:
+        fix = "set val/reward" if config.recipe in GENERATIVE else "set val/loss"
+        yield key, f"is val/accuracy, but only {' and '.join(PAIRS)} have an accuracy; {fix}"
+    elif metric == "val/reward" and config.recipe not in GENERATIVE:
+        yield key, f"is val/reward, but recipe {config.recipe} has none; set val/loss"
+    elif metric == "val/loss" and config.recipe in GENERATIVE:
+        yield key, "is val/loss, which says nothing about completions that the model makes itself; set val/reward"
+    elif not config.data.val_files and any(changed(config, key)):
         fix = "set data.val_files, or trainer.best_metric=val/loss"
-        yield "trainer.best_metric", f"is {metric}, but there is no validation data to measure it on; {fix}"
+        yield key, f"is {metric}, but there is no validation data to measure it on; {fix}"
 
 
 def _pair_in_a_forward(config: Config) -> Broken:
-    if config.recipe == "bradley_terry" and config.data.micro_batch_size == 1:
+    if config.recipe in PAIRS and config.data.micro_batch_size == 1:
         reason = "both answers of a pair are computed in one forward, which takes up to 2 x max_length tokens"
-        yield "data.micro_batch_size", f"is 1, but must be at least 2 in recipe bradley_terry: {reason}"
+        yield "data.micro_batch_size", f"is 1, but must be at least 2 in recipe {config.recipe}: {reason}"
 
 
 def _sharing(config: Config) -> Broken:

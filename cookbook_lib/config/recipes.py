@@ -1,8 +1,8 @@
 """The recipes, and how a field of the schema says which of them read it.
 
-    train_on: ... = field(default="assistant", metadata=only("sft"))                read by sft alone
-    truncation: ... = field(default="right", metadata=but(pointwise="turns"))       read by all, another default in one
-    both: ... = field(default=1, metadata=only("sft", "dpo") | but(dpo=2))
+train_on: ... = field(default="assistant", metadata=only("sft"))                read by sft alone
+truncation: ... = field(default="right", metadata=but(pointwise="turns"))       read by all, another default in one
+both: ... = field(default=1, metadata=only("sft", "dpo") | but(dpo=2))
 """
 
 from typing import Any, Literal

@@ -1,9 +1,9 @@
 """What a config may not say: values out of range, keys without effect, keys that contradict each other.
 
 A rule is one line of a table or one small function from the config to sentences; `check` asks them all, so that a
-person sees every problem at once. What depends on the recipe is in `recipe_rules.py`. What depends on the machine or
-the data (does sp divide the ranks, do the batches divide) is asked where that is known: `parallel/mesh.py` and
-`training/plan.py`.
+person sees every problem at once. What depends on the recipe is in `recipe_rules.py`, what reinforcement learning and
+DPO add in `policy_rules.py`. What depends on the machine or the data (does sp divide the ranks, do the batches divide)
+is asked where that is known: `parallel/mesh.py` and `training/plan.py`.
 """
 
 import importlib.util
@@ -53,6 +53,31 @@ RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "bradley_terry.label_smoothing": ("from 0 up to, not including, 0.5", lambda v: 0 <= v < 0.5),
     "bradley_terry.center_coefficient": ("0 or more, and finite", lambda v: 0 <= v < math.inf),
     "pointwise.huber_delta": ("above 0, and finite", lambda v: 0 < v < math.inf),
+    "algorithm.clip_ratio_low": ("above 0 and at most 1", lambda v: 0 < v <= 1),
+    "algorithm.clip_ratio_high": ("above 0, and finite", lambda v: 0 < v < math.inf),
+    "algorithm.clip_ratio_c": ("above 1, and finite", lambda v: v is None or 1 < v < math.inf),
+    "algorithm.kl_loss_coef": ("0 or more, and finite", lambda v: 0 <= v < math.inf),
+    "algorithm.kl_coef": ("0 or more, and finite", lambda v: 0 <= v < math.inf),
+    "algorithm.entropy_coeff": ("0 or more, and finite", lambda v: 0 <= v < math.inf),
+    "algorithm.gamma": ("above 0 and at most 1", lambda v: 0 < v <= 1),
+    "algorithm.lam": ("from 0 to 1", lambda v: 0 <= v <= 1),
+    "algorithm.cliprange_value": ("above 0", lambda v: v > 0),
+    "algorithm.vf_coef": ("above 0 (without it the critic learns nothing), and finite", lambda v: 0 < v < math.inf),
+    "algorithm.max_num_gen_batches": ("at least 1", lambda v: v >= 1),
+    "algorithm.tis_cap": ("at least 1, and finite", lambda v: v is None or 1 <= v < math.inf),
+    "rollout.n": ("at least 1", lambda v: v >= 1),
+    "rollout.temperature": ("above 0 (a greedy group is one answer n times), and finite", lambda v: 0 < v < math.inf),
+    "rollout.top_p": ("above 0 and at most 1", lambda v: 0 < v <= 1),
+    "rollout.top_k": ("-1 (all) or at least 1", lambda v: v == -1 or v >= 1),
+    "rollout.max_new_tokens": ("at least 1", lambda v: v >= 1),
+    "rollout.updates": ("at least 1", lambda v: v >= 1),
+    "rollout.val_n": ("at least 1", lambda v: v >= 1),
+    "rollout.val_temperature": ("0 (greedy) or more, and finite", lambda v: 0 <= v < math.inf),
+    "reward.weights": ("numbers above 0, and finite", lambda v: all(0 < w < math.inf for w in v)),
+    "reward.overlong_buffer": ("0 (off) or more", lambda v: v >= 0),
+    "reward.overlong_penalty": ("above 0, and finite", lambda v: 0 < v < math.inf),
+    "dpo.beta": ("above 0, and finite", lambda v: 0 < v < math.inf),
+    "dpo.label_smoothing": ("from 0 up to, not including, 0.5", lambda v: 0 <= v < 0.5),
     "ulysses_sequence_parallel_size": ("at least 1", lambda v: v >= 1),
 }
 

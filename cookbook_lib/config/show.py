@@ -11,6 +11,7 @@ from cookbook_lib.config.keys import ALIASES, ALL_RECIPES, Key, catalogue, descr
 from cookbook_lib.config.layers import LAUNCHER
 from cookbook_lib.config.rules import value_of
 from cookbook_lib.config.schema import Config
+from cookbook_lib.config.verl_names import COMPUTED, FIXED, NAMES, SEVERAL
 
 
 def config_table(config: Config) -> list[dict[str, Any]]:
@@ -76,7 +77,19 @@ def _page() -> Iterator[str]:
     yield "| verl | here |"
     yield "| --- | --- |"
     yield from (f"| `{alias}` | `{key}` |" for alias, key in ALIASES.items())
-    yield ""
+    yield "\nIn the recipes of reinforcement learning, too:\n"
+    yield "| verl | here |"
+    yield "| --- | --- |"
+    yield from (f"| `{name}` | {meaning} |" for name, meaning in _verl())
+    yield "\nOther names of verl's are refused, with what to set in their place.\n"
+
+
+def _verl() -> Iterator[tuple[str, str]]:
+    """Names of reinforcement learning, and what each of them means here."""
+    yield from ((name, f"`{key}`") for name, key in NAMES.items())
+    yield from ((name, " and ".join(f"`{key}`" for key in keys)) for name, keys in SEVERAL.items())
+    yield from ((name, f"`{found.key}`, computed from it and from `{found.other}`") for name, found in COMPUTED.items())
+    yield from ((name, f"only `{_literal(value)}`: {why}") for name, (value, why) in FIXED.items())
 
 
 def _by_section() -> dict[str, list[Key]]:

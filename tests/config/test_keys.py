@@ -4,10 +4,11 @@ import ast
 import subprocess
 import sys
 
-from cookbook_lib.config.keys import ALIASES, ALL_RECIPES, catalogue, describe, sections
+from cookbook_lib.config.keys import ALIASES, ALL_RECIPES, ELSEWHERE, catalogue, describe, sections
 from cookbook_lib.config.layers import LAUNCHER
 from cookbook_lib.config.rules import RANGES
 from cookbook_lib.config.show import reference_page
+from cookbook_lib.config.verl_names import COMPUTED, FIXED, NAMES, SEVERAL
 
 
 def test_every_key_has_a_documentation_line():
@@ -15,25 +16,45 @@ def test_every_key_has_a_documentation_line():
 
 
 def test_every_name_that_points_at_a_key_finds_one():
-    names = {*ALIASES.values(), *LAUNCHER.values(), *RANGES}
+    names = {
+        *ALIASES.values(),
+        *LAUNCHER.values(),
+        *RANGES,
+        *ELSEWHERE.values(),
+        *NAMES.values(),
+        *sum(SEVERAL.values(), ()),
+    }
+    names |= {key for found in COMPUTED.values() for key in (found.key, found.other)}
     assert names - set(catalogue()) == set()
-    assert not set(ALIASES) & set(catalogue())
+    tables = [ALIASES, NAMES, SEVERAL, COMPUTED, FIXED]
+    assert not set().union(*tables) & set(catalogue())
+    assert len(set().union(*tables)) == sum(map(len, tables)), "a name with two meanings"
+
+
+def test_sections():
     assert {"model", "model.fsdp_config", "data.multiturn"} < sections()
 
 
 def test_keys_of_one_recipe_and_defaults_that_differ():
     keys = catalogue()
-    assert keys["data.chosen_key"].recipes == ("bradley_terry",)
+    assert keys["data.chosen_key"].recipes == ("bradley_terry", "dpo")
+    assert keys["rollout.n"].recipes == ("generative_pointwise", "generative_pairwise")
     assert keys["pointwise.loss"].recipes == ("pointwise",)  # its section's
     assert keys["data.multiturn.messages_key"].recipes == ("sft",)
     assert keys["optim.lr"].recipes == ALL_RECIPES
-    assert [keys["data.truncation"].default_in(recipe) for recipe in ALL_RECIPES] == ["right", "turns", "turns"]
+    assert [keys["data.truncation"].default_in(recipe) for recipe in ("sft", "pointwise", "dpo")] == [
+        "right",
+        "turns",
+        "turns",
+    ]
+    assert keys["reward.functions"].default_in("generative_pairwise") == ["correct"]
 
 
 def test_types_in_words():
     assert describe(int | None) == "a whole number or null"
     assert describe(str | list[str]) == "text or a list of text"
     assert describe(tuple[float, float]) == "a list of 2 numbers"
+    assert describe(list[float]) == "a list of numbers"
 
 
 def test_the_reference_page_is_the_one_committed(home):
@@ -42,7 +63,12 @@ def test_the_reference_page_is_the_one_committed(home):
 
 def test_every_number_has_a_range():
     numbers = {key.name for key in catalogue().values() if key.type in (int, float, int | None, float | None)}
-    any_number = {"pointwise.lowest", "pointwise.highest"}  # their order is what matters: test_recipe_rules.py
+    any_number = {
+        "pointwise.lowest",
+        "pointwise.highest",
+        "judge.lowest",
+        "judge.highest",
+    }  # their order is what matters: test_recipe_rules.py
     assert numbers - set(RANGES) == any_number
 
 

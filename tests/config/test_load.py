@@ -140,7 +140,10 @@ def test_a_key_near_nothing_names_the_reference():
     [
         ("trainer.n_gpus_per_node=8", "belongs to the launcher: N_GPUS_PER_NODE=8"),
         ("trainer.nnodes=2", "belongs to the launcher: NNODES=4"),
-        ("algorithm.adv_estimator=grpo", "belongs to reinforcement learning"),
+        (
+            "algorithm.adv_estimator=grpo",
+            "belongs to reinforcement learning: recipes under cookbook/generative take it",
+        ),
         ("actor_rollout_ref.rollout.n=5", "belongs to reinforcement learning"),
         ("model=tiny", "model is a section; set a key in it, such as model.partial_pretrain"),
         ("data.multiturn.enable=false", "leave it true, and let scripts/prepare_sft_data.py"),

@@ -90,9 +90,13 @@ def test_pointwise_values(load):
 
 def test_defaults_of_their_own(load):
     found = {r: load(r) for r in ALL_RECIPES}
-    assert [c.data.truncation for c in found.values()] == ["right", "turns", "turns"]
-    assert [c.trainer.final_name for c in found.values()] == ["sft-final", "bt-final", "pointwise-final"]
-    assert [c.trainer.experiment_name for c in found.values()] == ["sft", "bt", "pointwise"]
+    assert [found[r].data.truncation for r in ("sft", "bradley_terry", "pointwise", "dpo")] == ["right", *["turns"] * 3]
+    names = ["sft-final", "bt-final", "pointwise-final", "judge-final", "judge-final", "dpo-final"]
+    assert [c.trainer.final_name for c in found.values()] == names
+    names = ["sft", "bt", "pointwise", "judge-pointwise", "judge-pairwise", "dpo"]
+    assert [c.trainer.experiment_name for c in found.values()] == names
+    metrics = ["val/loss", "val/loss", "val/loss", "val/reward", "val/reward", "val/loss"]
+    assert [c.trainer.best_metric for c in found.values()] == metrics
     assert load("bradley_terry", text="trainer: {final_name: mine}\n").trainer.final_name == "mine"
 
 
@@ -107,8 +111,15 @@ def test_defaults_of_their_own(load):
         ("bradley_terry", "bradley_terry.margin_scale=2", "has no effect while bradley_terry.use_margin is false"),
         ("bradley_terry", "data.truncation=right", "is right, but must be one of turns, drop, error in recipe bradley_terry"),
         ("pointwise", "data.truncation=left", "is left, but must be one of turns, drop, error in recipe pointwise"),
-        ("sft", "trainer.best_metric=val/accuracy", "is val/accuracy, but only bradley_terry has an accuracy"),
-        ("pointwise", "trainer.best_metric=val/accuracy", "is val/accuracy, but only bradley_terry has an accuracy"),
+        ("sft", "trainer.best_metric=val/accuracy", "is val/accuracy, but only bradley_terry and dpo have an accuracy; set val/loss"),
+        ("pointwise", "trainer.best_metric=val/accuracy", "is val/accuracy, but only bradley_terry and dpo have an accuracy"),
+        ("generative_pairwise", "trainer.best_metric=val/accuracy", "have an accuracy; set val/reward"),
+        ("generative_pairwise", "trainer.best_metric=val/loss", "is val/loss, which says nothing about completions"),
+        ("dpo", "trainer.best_metric=val/reward", "is val/reward, but recipe dpo has none; set val/loss"),
+        ("dpo", "data.micro_batch_size=1", "data.micro_batch_size is 1, but must be at least 2 in recipe dpo"),
+        ("dpo", "data.truncation=right", "is right, but must be one of turns, drop, error in recipe dpo"),
+        ("dpo", "data.rejected_key=chosen", "data.rejected_key names the column 'chosen', which is named already"),
+        ("generative_pointwise", "data.truncation=error", "(a prompt that is too long is left out and counted, never cut); remove it"),
         ("bradley_terry", "trainer.best_metric=val/accuracy data.val_files=null", "no validation data to measure it on"),
         ("bradley_terry", "data.micro_batch_size=1", "data.micro_batch_size is 1, but must be at least 2 in recipe bradley_terry"),
         ("bradley_terry", "data.share_prompts=true use_remove_padding=false", "padded rows share nothing"),
@@ -154,7 +165,8 @@ def test_the_recipe_stands_in_its_file_alone(problems, load, tmp_path):
 def test_a_recipe_that_does_not_exist_is_the_only_thing_said_about_the_keys(problems):
     message = problems("bradley-terry", "bradley_terry.use_margin=true", "optim.lr=0")
     assert message.endswith(
-        "trainer.yaml:1: recipe is 'bradley-terry', but must be one of sft, bradley_terry, pointwise"
+        "trainer.yaml:1: recipe is 'bradley-terry', but must be one of sft, bradley_terry, pointwise, generative_pointwise, "
+        "generative_pairwise, dpo"
     )
     assert "use_margin" not in message
 

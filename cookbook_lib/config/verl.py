@@ -1,0 +1,74 @@
+"""verl's names of reinforcement learning, read as keys of ours (`verl_names.py` has the tables).
+
+    override algorithm.adv_estimator=grpo actor_rollout_ref.rollout.n=5 ...ppo_mini_batch_size=24 data.train_batch_size=96
+    ->       algorithm.adv_estimator=grpo rollout.n=5 rollout.updates=4                           data.train_batch_size=96
+
+It happens once all layers are read: only then is it known which recipe it is, and what the other number of an arithmetic is.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cookbook_lib.config.keys import catalogue
+from cookbook_lib.config.layers import Given, Problems, given
+from cookbook_lib.config.recipes import GENERATIVE
+from cookbook_lib.config.verl_names import COMPUTED, FIXED, NAMES, SEVERAL, TAUGHT
+
+ELSEWHERE = "belongs to reinforcement learning: recipes under cookbook/generative take it, not this one"
+
+
+def translate(layers: list[list[Given]], recipe: str, problems: Problems) -> None:
+    """Replace verl's names in all layers, in place; what cannot be replaced is removed and becomes a problem."""
+    for layer in layers:
+        layer[:] = [new for entry in layer for new in _by_name(entry, recipe, problems)]
+    standing = {entry.key: entry.value for layer in layers for entry in layer}
+    for layer in layers:
+        layer[:] = [new for entry in layer for new in _by_arithmetic(entry, recipe, standing, problems)]
+
+
+def _by_name(entry: Given, recipe: str, problems: Problems) -> Iterator[Given]:
+    name = entry.key
+    if name in catalogue() or (recipe in GENERATIVE and name in COMPUTED):
+        yield entry
+    elif recipe not in GENERATIVE:
+        problems.add(entry.origin, f"{name} {ELSEWHERE}")
+    elif keys := SEVERAL.get(name, (NAMES[name],) if name in NAMES else ()):
+        yield from (_renamed(entry, key, entry.value) for key in keys)
+    elif sentence := _refusal(name, entry.value):
+        problems.add(entry.origin, sentence)
+
+
+def _by_arithmetic(entry: Given, recipe: str, standing: Mapping[str, Any], problems: Problems) -> Iterator[Given]:
+    if entry.key not in COMPUTED:
+        yield entry
+        return
+    rule = COMPUTED[entry.key]
+    other = standing.get(rule.other, catalogue()[rule.other].default_in(recipe))
+    if not _is_number(other):
+        return  # which is a problem of its own
+    value = rule.compute(entry.value, other) if _is_number(entry.value) else None
+    if value is None:
+        problems.add(entry.origin, f"{entry.key} is {entry.value!r} while {rule.other} is {other}; it {rule.rule}")
+    else:
+        yield _renamed(entry, rule.key, value)
+
+
+def _renamed(entry: Given, key: str, value: Any) -> Given:
+    return given(key, value, f"{entry.origin} ({entry.key})", entry.base)
+
+
+def _refusal(name: str, value: Any) -> str | None:
+    """What is wrong with a name that has no key; None: nothing, it is so anyway."""
+    if name in FIXED:
+        only, why = FIXED[name]
+        return None if value == only else f"{name} is {value!r}, but can only be {only!r} here: {why}"
+    if taught := next((sentence for start, sentence in TAUGHT.items() if name.startswith(start)), None):
+        return f"{name} {taught}"
+    near = difflib.get_close_matches(name, [*NAMES, *SEVERAL, *COMPUTED, *FIXED], n=1, cutoff=0.93)
+    rest = f"did you mean {near[0]}?" if near else "docs/reference/config.md lists verl's names that have"
+    return f"{name} has no counterpart here; {rest}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,152 @@
+"""Keys of reinforcement learning and of DPO: what follows from what, and what contradicts what."""
+
+from pathlib import Path
+
+import pytest
+
+from cookbook_lib.config import Config, CookbookError, load_config
+
+POINTS, PAIRS = "generative_pointwise", "generative_pairwise"
+
+
+@pytest.fixture
+def load(tmp_path: Path):
+    """A config of a recipe that says nothing but its name, under overrides."""
+
+    def load(recipe: str, *overrides: str, text: str = "") -> Config:
+        (tmp_path / "trainer.yaml").write_text(f"recipe: {recipe}\n{text}")
+        return load_config(tmp_path, overrides=overrides, environ={})
+
+    return load
+
+
+def algorithm(**values) -> list[str]:
+    return [f"algorithm.{name}={value}" for name, value in values.items()]
+
+
+def test_values_of_every_section(load, tmp_path):
+    (tmp_path / "mine.py").write_text("")
+    (tmp_path / "rubric.yaml").write_text("")
+    text = """
+    algorithm: {adv_estimator: gae, lam: 0.95, gamma: 0.99, clip_ratio_high: 0.28, clip_ratio_c: null, tis_cap: 2}
+    rollout: {n: 1, top_k: 50, max_new_tokens: 100, updates: 4}
+    reward: {functions: [exact, custom], weights: [1, 0.5], custom: ./mine.py:brief, overlong_buffer: 20}
+    judge: {rubric: ./rubric.yaml, lowest: 1, highest: 10}
+    """.replace("\n    ", "\n")
+    config = load(POINTS, text=text)
+    a, r = config.algorithm, config.reward
+    assert (a.adv_estimator, a.lam, a.gamma, a.clip_ratio_high, a.clip_ratio_c, a.tis_cap) == (
+        "gae",
+        0.95,
+        0.99,
+        0.28,
+        None,
+        2,
+    )
+    assert (config.rollout.n, config.rollout.top_k, config.rollout.updates) == (1, 50, 4)
+    assert (r.functions, r.weights, r.custom) == (["exact", "custom"], [1.0, 0.5], f"{tmp_path}/mine.py:brief")
+    assert (config.judge.rubric, config.judge.lowest, config.judge.highest) == (f"{tmp_path}/rubric.yaml", 1, 10)
+
+
+def test_what_dr_grpo_is_made_of_follows(load):
+    config = load(POINTS, "algorithm.adv_estimator=dr_grpo")
+    assert config.algorithm.loss_agg_mode == "seq-mean-token-sum-norm"
+    assert config.algorithm.norm_adv_by_std_in_grpo is False
+    assert config.origins["algorithm.loss_agg_mode"] == "follows from algorithm.adv_estimator=dr_grpo"
+
+
+def test_what_gspo_is_made_of_follows(load):
+    assert load(POINTS, "algorithm.policy_loss=gspo").algorithm.loss_agg_mode == "seq-mean-token-mean"
+    assert load(POINTS, "algorithm.policy_loss=cispo").algorithm.loss_agg_mode == "token-mean"
+
+
+@pytest.mark.parametrize("estimator", ["reinforce_plus_plus", "remax", "gae"])
+def test_estimators_without_groups_filter_none(load, estimator):
+    config = load(POINTS, f"algorithm.adv_estimator={estimator}", "rollout.n=1")
+    assert config.algorithm.filter_groups is False
+
+
+@pytest.mark.parametrize("estimator", ["grpo", "dr_grpo", "rloo", "reinforce_plus_plus_baseline"])
+def test_estimators_with_groups_need_two_and_filter(load, estimator):
+    assert load(POINTS, f"algorithm.adv_estimator={estimator}").algorithm.filter_groups is True
+    with pytest.raises(
+        CookbookError, match=rf"rollout\.n is 1, but {estimator} measures a completion against the others"
+    ):
+        load(POINTS, f"algorithm.adv_estimator={estimator}", "rollout.n=1")
+
+
+def test_the_seed_s_way_to_spell_dr_grpo(load):
+    loss = algorithm(norm_adv_by_std_in_grpo="false", loss_agg_mode="seq-mean-token-sum-norm", use_kl_loss="false")
+    assert load(POINTS, *loss).algorithm.adv_estimator == "grpo"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "overrides", "sentence"),
+    [
+        (POINTS, "algorithm.kl_loss_coef=0.1", "algorithm.kl_loss_coef has no effect while algorithm.use_kl_loss is false"),
+        (POINTS, "algorithm.kl_loss_type=k1", "algorithm.kl_loss_type has no effect while algorithm.use_kl_loss is false"),
+        (POINTS, "algorithm.kl_coef=0.1", "algorithm.kl_coef has no effect while algorithm.use_kl_in_reward is false"),
+        (POINTS, "algorithm.use_kl_loss=true algorithm.use_kl_in_reward=true", "the distance counts once, keep one of the two"),
+        (POINTS, "algorithm.kl_loss_type=k4", "must be one of k1, k2, k3, k1+, k2+, k3+"),
+        (POINTS, "algorithm.adv_estimator=ppo", "must be one of grpo, dr_grpo, rloo"),
+        (POINTS, "algorithm.lam=0.9", "has no effect with algorithm.adv_estimator=grpo, which has no critic"),
+        (POINTS, "algorithm.vf_coef=0.5", "has no effect with algorithm.adv_estimator=grpo, which has no critic"),
+        (POINTS, "algorithm.gamma=0.9", "algorithm.gamma has no effect with algorithm.adv_estimator=grpo"),
+        (POINTS, "algorithm.adv_estimator=gae algorithm.vf_coef=0", "must be above 0 (without it the critic learns nothing)"),
+        (POINTS, "algorithm.adv_estimator=gae algorithm.filter_groups=true", "gae learns from a group whose completions"),
+        (POINTS, "algorithm.adv_estimator=rloo algorithm.norm_adv_by_std_in_grpo=false", "has no effect with algorithm.adv_estimator=rloo"),
+        (POINTS, "algorithm.adv_estimator=dr_grpo algorithm.norm_adv_by_std_in_grpo=true", "but dr_grpo is grpo without it"),
+        (POINTS, "algorithm.adv_estimator=dr_grpo algorithm.loss_agg_mode=token-mean", "=dr_grpo is defined with seq-mean-token-sum-norm"),
+        (POINTS, "algorithm.policy_loss=gspo algorithm.loss_agg_mode=token-mean", "policy_loss=gspo is defined with seq-mean-token-mean"),
+        (POINTS, "algorithm.policy_loss=gspo algorithm.adv_estimator=dr_grpo", "=dr_grpo is defined with seq-mean-token-sum-norm"),
+        (POINTS, "algorithm.policy_loss=cispo algorithm.clip_ratio_c=10", "clip_ratio_c has no effect on the cispo loss"),
+        (POINTS, "algorithm.clip_ratio_c=1", "must be above 1, and finite"),
+        (POINTS, "algorithm.clip_ratio_low=1.5", "must be above 0 and at most 1"),
+        (POINTS, "algorithm.filter_groups=false algorithm.max_num_gen_batches=4", "has no effect while algorithm.filter_groups is false"),
+        (POINTS, "algorithm.tis_cap=0.5", "must be at least 1, and finite"),
+        (POINTS, "rollout.temperature=0", "must be above 0 (a greedy group is one answer n times)"),
+        (POINTS, "rollout.top_k=0", "must be -1 (all) or at least 1"),
+        (POINTS, "rollout.updates=7", "rollout.updates is 7, which does not divide data.train_batch_size=96 prompts"),
+        (POINTS, "rollout.max_new_tokens=100 data.max_length=100", "of which rollout.max_new_tokens=100 leave no prompt"),
+        (POINTS, "rollout.val_n=4", "greedy completions of one prompt are all the same"),
+        (POINTS, "rollout.engine=vllm trainer.device=cpu", "is vllm, which needs CUDA, and trainer.device is cpu"),
+        (POINTS, "rollout.engine=sglang", "must be one of own, vllm"),
+        (POINTS, "reward.functions=[correct]", "names correct, which judges verdicts on two answers; generative_pointwise has none"),
+        (PAIRS, "reward.functions=[distance]", "names distance, which judges verdicts on a score; generative_pairwise has none"),
+        (POINTS, "reward.functions=[]", "must be at least one name, and each once"),
+        (POINTS, "reward.functions=[exact,exact]", "must be at least one name, and each once"),
+        (POINTS, "reward.functions=[exakt]", "must be a list of exact, distance, exponential"),
+        (POINTS, "reward.weights=[1,2]", "has 2 numbers, and reward.functions 1 names (distance)"),
+        (POINTS, "reward.weights=[0]", "must be numbers above 0, and finite"),
+        (POINTS, "reward.weights=[.nan]", "must be numbers above 0, and finite"),
+        (POINTS, "reward.weights=[much]", "must be a list of numbers"),
+        (POINTS, "reward.functions=[custom]", "names custom, but reward.custom is null"),
+        (POINTS, "reward.custom=./mine.py:f", "has no effect, because custom is not among reward.functions"),
+        (POINTS, "reward.functions=[custom] reward.custom=./mine.py", "must be a file and a function in it: FILE.py:FUNCTION"),
+        (POINTS, "reward.functions=[custom] reward.custom=/nowhere/mine.py:f", "there is no file /nowhere/mine.py"),
+        (POINTS, "reward.combine=normalise", "which is between several rewards, and there is one"),
+        (POINTS, "reward.overlong_penalty=2", "has no effect while reward.overlong_buffer is 0"),
+        (POINTS, "reward.overlong_buffer=600", "must be at most rollout.max_new_tokens, which is 512"),
+        (POINTS, "judge.lowest=4", "judge.highest is 4, but must be above judge.lowest, which is 4"),
+        (POINTS, "judge.rubric=/nowhere.yaml", "there is no such file"),
+        ("dpo", "dpo.loss=ipo dpo.label_smoothing=0.1", "dpo.label_smoothing has no effect on the ipo loss"),
+        ("dpo", "dpo.beta=0", "dpo.beta is 0.0, but must be above 0"),
+        ("dpo", "dpo.label_smoothing=0.5", "must be from 0 up to, not including, 0.5"),
+    ],
+)  # fmt: skip
+def test_refused_in_a_sentence(load, recipe, overrides, sentence):
+    with pytest.raises(CookbookError) as error:
+        load(recipe, *overrides.split())
+    assert sentence in str(error.value)
+    assert "problems in the configuration" not in str(error.value), "more than one sentence for one mistake"
+
+
+def test_vllm_must_be_installed(load, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(CookbookError, match="is vllm, but vllm is not installed; pip install vllm, or set own"):
+        load(POINTS, "rollout.engine=vllm")
+
+
+def test_two_rewards_may_be_normalised(load):
+    assert load(POINTS, "reward.functions=[distance,format]", "reward.combine=normalise").reward.weights == []
+    assert load(POINTS, "reward.combine=normalise", "reward.overlong_buffer=9").reward.combine == "normalise"
