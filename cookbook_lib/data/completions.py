@@ -155,10 +155,8 @@ def pad_completions(
     lengths = tuple(len(prompt) + len(ids) for prompt, ids in documents)
     width = -(-max(lengths, default=1) // multiple) * multiple
     rows = np.full((max(len(documents), 1), width), pad_id, np.int64)
-    for row, (prompt, ids), length in zip(
-        rows, documents, lengths, strict=False
-    ):  # an empty forward has a row of padding
-        row[:length] = np.concatenate([prompt, ids])
+    for number, document in enumerate(documents):
+        rows[number, : lengths[number]] = np.concatenate(document)
     before = [number * width + len(prompt) - 1 for number, (prompt, _) in enumerate(documents)]
     sources = [start + np.arange(len(ids)) for start, (_, ids) in zip(before, documents, strict=True)]
     return CompletionBatch(

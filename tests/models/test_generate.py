@@ -164,3 +164,63 @@ def test_the_model_is_in_evaluation_mode_and_keeps_no_graph(qwen):
 def test_what_cannot_be_generated_from(qwen, prompts, options, sentence):
     with pytest.raises(CookbookError, match=sentence):
         generate(qwen, prompts, **({"stop_ids": (), "max_new_tokens": 8} | options))
+
+
+# ------------------------------------------------------------------------------------------------- several for one prompt
+
+
+def counted(model):
+    """Token positions that each forward computes."""
+    seen = []
+    hook = model.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
+    return seen, hook
+
+
+def test_a_prompt_that_is_given_several_times_is_computed_once(model):
+    asked = [PROMPTS[2], PROMPTS[0], PROMPTS[2], PROMPTS[2], PROMPTS[1], PROMPTS[0]]
+    options = {"stop_ids": {3}, "max_new_tokens": 12, "temperature": 1.0, "seed": [5, 6, 7, 8, 9, 10]}
+    seen, hook = counted(model)
+    together = generate(model, asked, batch_size=6, **options)
+    hook.remove()
+    assert seen[0] == 3 * len(PROMPTS[2]), "three prompts, padded to the longest"
+    alone = [
+        generate(model, [prompt], **(options | {"seed": [seed]}))[0]
+        for prompt, seed in zip(asked, options["seed"], strict=True)
+    ]
+    assert together == alone
+    assert len({together[i].ids for i in (0, 2, 3)}) == 3
+    assert together == generate(model, asked, batch_size=2, **options), "a family larger than a batch is cut"
+
+
+def test_log_probabilities_are_those_of_a_plain_forward(model):
+    asked = [prompt for prompt in PROMPTS for _ in range(3)]
+    free = generate(model, PROMPTS, stop_ids=(), max_new_tokens=6, temperature=0.7, seed=2)
+    stops = {free[0].ids[3], free[2].ids[1]}
+    made = generate(model, asked, stop_ids=stops, max_new_tokens=10, temperature=0.7, seed=2, batch_size=8)
+    assert {row.finished for row in made} == {True, False}
+    for prompt, row in zip(asked, made, strict=True):
+        said = [*row.ids, *([row.stop] if row.finished else [])]
+        assert (row.stop in stops) == row.finished
+        with torch.no_grad():
+            logits = model(torch.tensor([[*prompt, *said]])).logits[0, len(prompt) - 1 : -1]
+        wanted = (logits / 0.7).log_softmax(-1).gather(1, torch.tensor(said)[:, None]).squeeze(1)
+        torch.testing.assert_close(torch.tensor(row.logps), wanted, atol=1e-4, rtol=0)
+
+
+def test_top_k_of_one_is_greedy(qwen):
+    greedy = generate(qwen, PROMPTS, stop_ids=(), max_new_tokens=8)
+    assert generate(qwen, PROMPTS, stop_ids=(), max_new_tokens=8, temperature=1.0, top_k=1) == greedy
+    assert generate(qwen, PROMPTS, stop_ids=(), max_new_tokens=8, temperature=1.0, top_p=1e-6) == greedy
+
+
+def test_a_model_that_has_diverged_is_told(qwen):
+    weight = qwen.get_output_embeddings().weight
+    before = weight.detach().clone()
+    weight.data[7] = float("nan")
+    try:
+        with pytest.raises(CookbookError, match="prompt 0: the model's probabilities of token 0 .* are not finite"):
+            generate(qwen, [[1]], stop_ids=(), max_new_tokens=2, temperature=1.0)
+    finally:
+        weight.data.copy_(before)
