@@ -158,6 +158,19 @@ def judge_report(
     return JudgeReport(name, sections, numbers)
 
 
+def side_by_side(reports: Sequence[JudgeReport], *sections: str) -> list[dict[str, Any]]:
+    """One dict a figure, of all sections or of those named: section, measure, and a column for each judge; a dash where a
+    judge has no such figure (one that compares has no calibration, one that scores writes nothing)."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    named = dict.fromkeys(section for report in reports for section in report.sections)
+    for section in (name for name in named if not sections or name in sections):
+        for report in reports:
+            for measure, figure in report.sections.get(section, {}).items():
+                blank = {"": section, "measure": measure, **dict.fromkeys((one.name for one in reports), "–")}
+                found.setdefault((section, measure), blank)[report.name] = figure.text()
+    return list(found.values())
+
+
 def benchmark_rows(results: Mapping[str, Sequence[Benchmark]]) -> list[dict[str, Any]]:
     """{judge: results} as rows: name, judge, value, low, high."""
     return [

@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from http.client import HTTPException
 from itertools import count
 from types import TracebackType
@@ -27,7 +28,20 @@ from cookbook_lib.data.spellings import normalise
 
 Message = dict[str, Any]
 BUSY = {429, 502, 503, 504}
+REFUSED = {400, 413, 422}
 LONGEST_PAUSE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back; `finished` False when the server cut it at max_tokens."""
+
+    text: str
+    finished: bool
+
+
+class RequestRefused(CookbookError):
+    """The server took offence at this one request, too long a prompt for one; others may pass."""
 
 
 class OpenAIChatModel:
@@ -68,11 +82,11 @@ class OpenAIChatModel:
 
         options: tools, max_new_tokens, temperature, thinking, seed.
         """
-        return await asyncio.wrap_future(self._submit(messages, **options))
+        return (await asyncio.wrap_future(self.submit(messages, **options))).text
 
     def complete(self, messages: Sequence[Message], **options: Any) -> str:
         """The same, waiting for it; in a notebook too."""
-        return self._submit(messages, **options).result()
+        return self.submit(messages, **options).result().text
 
     def close(self) -> None:
         """Wait for what is under way, fail what has not begun."""
@@ -86,7 +100,7 @@ class OpenAIChatModel:
     ) -> None:
         self.close()
 
-    def _submit(
+    def submit(
         self,
         messages: Sequence[Message],
         *,
@@ -95,7 +109,8 @@ class OpenAIChatModel:
         temperature: float | None = None,
         thinking: bool | None = None,
         seed: int | None = None,
-    ) -> "Future[str]":
+    ) -> "Future[Reply]":
+        """The same again, without waiting: the future's result is a Reply, or the error is raised there."""
         heat = self.temperature if temperature is None else temperature
         thinks = self.thinking if thinking is None else thinking
         drawn = next(self._seeds)
@@ -116,14 +131,15 @@ class OpenAIChatModel:
 
     # -- asking, in a thread of the pool -----------------------------------------------------------------------------
 
-    def _ask(self, body: dict[str, Any]) -> str:
+    def _ask(self, body: dict[str, Any]) -> Reply:
         for left in range(self.retries, -1, -1):
             pause = min(0.5 * 2.0 ** (self.retries - left), LONGEST_PAUSE_S)
             try:
                 return self._answer(self._post(body))
             except urllib.error.HTTPError as error:
                 if error.code not in BUSY or not left:
-                    raise CookbookError(f"{self.url} answered {error.code}: {_told(error)}.") from error
+                    kind = RequestRefused if error.code in REFUSED else CookbookError
+                    raise kind(f"{self.url} answered {error.code}: {_told(error)}.") from error
                 pause = _asked_pause(error) or pause
             except (OSError, HTTPException) as error:
                 if not left:
@@ -146,9 +162,10 @@ class OpenAIChatModel:
                 f"{self.url} answered no JSON ({text[:80]!r}): is it an OpenAI-compatible server?"
             ) from None
 
-    def _answer(self, response: Any) -> str:
+    def _answer(self, response: Any) -> Reply:
         try:
-            message = response["choices"][0]["message"]
+            choice = response["choices"][0]
+            message, ended = choice["message"], choice.get("finish_reason")
             content, calls = message.get("content"), message.get("tool_calls")
         except (LookupError, TypeError, AttributeError):
             found = json.dumps(response)[:80]
@@ -156,9 +173,9 @@ class OpenAIChatModel:
                 f"{self.url} answered {found}, without choices[0].message: is it such a server?"
             ) from None
         if isinstance(content, str):
-            return content
+            return Reply(content, ended != "length")
         what = "a tool call" if calls else "no text"
-        raise CookbookError(f"{self.url} answered with {what}: ask without tools, or read the calls yourself.")
+        raise RequestRefused(f"{self.url} answered with {what}: ask without tools, or read the calls yourself.")
 
 
 def _prompt(messages: Sequence[Message]) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """Questions put to a judge beside the benchmarks: would it say the same of the same thing, shown otherwise?
 
-    formatting removed   each answer with marks of formatting, scored again without them
+    formatting removed   each answer with marks of formatting, scored again without them (or compared with it so)
     both ways round      each pair compared as (a, b) and as (b, a): position bias, and which verdicts contradict each other
+    junk                 answers that say nothing, against the better answer of each pair: headings, politeness, filler ...
     best of n            of a benchmark's answers to one prompt, how often the one with the highest score is right
 
 A judge that scores is the same both ways round by construction; it is asked all the same, and has to say so.
@@ -11,15 +12,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from cookbook_lib.data.reward.records import PreferencePair
+from cookbook_lib.evaluation.benchmarks.hearing import compares_by_score
 from cookbook_lib.evaluation.benchmarks.result import BenchmarkResult
 from cookbook_lib.evaluation.best_of_n import best_of_n
 from cookbook_lib.evaluation.bias import format_effect, position_bias
 from cookbook_lib.evaluation.consistency import Comparison, consistency
 from cookbook_lib.evaluation.formatting import format_marks, strip_format
+from cookbook_lib.evaluation.intervals import share_by_group
+from cookbook_lib.evaluation.judged_pairs import group_of_pair, preferences_of
 from cookbook_lib.evaluation.judges import Judge, answered
-from cookbook_lib.evaluation.measure import Measure
+from cookbook_lib.evaluation.junk import junk_answers
+from cookbook_lib.evaluation.measure import Measure, counted, undefined
 
 Sections = dict[str, dict[str, Measure]]
+MOST_JUNK = 200  # pairs whose better answer meets junk: five questions each
 
 
 def probes(judge: Judge, pairs: Sequence[PreferencePair], *, seed: int = 0) -> Sections:
@@ -28,6 +34,7 @@ def probes(judge: Judge, pairs: Sequence[PreferencePair], *, seed: int = 0) -> S
     return {
         "formatting removed": _without_formatting(judge, pairs, seed),
         "both ways round": _both_ways_round(judge, decided, seed),
+        "junk": junk_answers(judge, decided[:MOST_JUNK], seed=seed),
     }
 
 
@@ -58,16 +65,34 @@ def _without_formatting(judge: Judge, pairs: Sequence[PreferencePair], seed: int
     shown = [(pair, text) for pair in pairs for text in (pair.chosen, pair.rejected) if format_marks(text)]
     plain = [(pair, text, strip_format(text)) for pair, text in shown]
     kept = [(pair, text, bare) for pair, text, bare in plain if bare.strip()]
+    if not compares_by_score(judge):
+        return _formatted_preferred(judge, kept, seed)
     scores = judge.score([answered(pair.prompt, text) for pair, text, _ in kept])
     stripped = judge.score([answered(pair.prompt, bare) for pair, _, bare in kept])
-    groups = [_group(pair) for pair, _, _ in kept]
+    groups = [group_of_pair(pair) for pair, _, _ in kept]
     return format_effect(scores, stripped, [text for _, text, _ in kept], groups=groups, seed=seed)
+
+
+Shown = tuple[PreferencePair, str, str]  # a pair, one of its answers, the same without formatting
+
+
+def _formatted_preferred(judge: Judge, kept: Sequence[Shown], seed: int) -> dict[str, Measure]:
+    """How often a judge that compares prefers an answer to itself without formatting; a tie is half, half is no bias."""
+    name = "formatted preferred to plain"
+    texts, bare = [text for _, text, _ in kept], [plain for _, _, plain in kept]
+    preferred = preferences_of(judge, [pair.prompt for pair, _, _ in kept], texts, bare)
+    heard = [(pair, (1 + one) / 2) for (pair, _, _), one in zip(kept, preferred, strict=True) if one is not None]
+    missing = counted(len(kept) - len(heard), "verdict is missing", "verdicts are missing")
+    if not heard:
+        return {name: undefined(missing or "no answer has any formatting")}
+    shares = share_by_group([share for _, share in heard], [group_of_pair(pair) for pair, _ in heard], seed=seed)
+    return {name: Measure(shares, len(heard), missing)}
 
 
 def _both_ways_round(judge: Judge, pairs: Sequence[PreferencePair], seed: int) -> dict[str, Measure]:
     prompts, a, b = [p.prompt for p in pairs], [p.chosen for p in pairs], [p.rejected for p in pairs]
     one, two = judge.compare(prompts, a, b), judge.compare(prompts, b, a)
-    groups = [_group(pair) for pair in pairs]
+    groups = [group_of_pair(pair) for pair in pairs]
     heard = [
         Comparison(group, *answers, verdict)
         for verdicts, sides in ((one, zip(a, b, strict=True)), (two, zip(b, a, strict=True)))
@@ -75,7 +100,3 @@ def _both_ways_round(judge: Judge, pairs: Sequence[PreferencePair], seed: int) -
     ]
     position = position_bias(one, two, ["A"] * len(pairs), groups=groups, seed=seed)
     return position | consistency(heard, seed=seed).measures()
-
-
-def _group(pair: PreferencePair) -> str:
-    return pair.group or repr(pair.prompt)

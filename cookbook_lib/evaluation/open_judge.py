@@ -1,0 +1,95 @@
+"""A judge from a folder, whatever kind of model is in it; several judges in one table.
+
+    ...ForSequenceClassification         ─▶ RewardJudge        scores at the last token
+    a causal model                       ─▶ GenerativeJudge    writes a verdict: compares pairs, scores single answers
+    the same, of recipe generative_pointwise ─▶ ScoringJudge   writes scores, and compares by them
+
+A generative run's own rubric and length of answers are used unless others are given: they are in the config.yaml beside it.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from cookbook_lib.config import CookbookError
+from cookbook_lib.evaluation.checkpoints import Checkpoint, open_checkpoint
+from cookbook_lib.evaluation.generative_judge import GenerativeJudge, ScoringJudge
+from cookbook_lib.evaluation.generators import Generator, LocalGenerator
+from cookbook_lib.evaluation.reward_judge import RewardJudge
+from cookbook_lib.models.score_head import is_score_model
+
+By = Literal["comparisons", "scores"]
+NEW_TOKENS = 512
+
+
+def open_judge(
+    path: str | Path,
+    *,
+    device: str = "auto",
+    trust_remote_code: bool = False,
+    name: str | None = None,
+    **generative: Any,
+) -> RewardJudge | GenerativeJudge:
+    """The judge in a folder; `generative` options are open_generative's, and an error for a reward model.
+
+    Raises CookbookError for a folder that holds no model, or not a whole one.
+    """
+    folder = open_checkpoint(path).folder
+    if not is_score_model(folder):
+        options: Any = {"device": device, "trust_remote_code": trust_remote_code, "name": name}
+        return open_generative(folder, **options, **generative)
+    if asked := [option for option, value in generative.items() if value is not None]:
+        raise CookbookError(
+            f"{folder} is a reward model, which writes nothing: {asked[0]} has no effect, leave it out."
+        )
+    return RewardJudge(folder, name=name, device=device, trust_remote_code=trust_remote_code)
+
+
+def open_generative(
+    path: str | Path,
+    *,
+    by: By | None = None,
+    rubric: str | Path | None = None,
+    max_new_tokens: int | None = None,
+    thinking: bool = False,
+    batch_size: int = 16,
+    device: str = "auto",
+    dtype: str = "auto",
+    trust_remote_code: bool = False,
+    **options: Any,
+) -> GenerativeJudge:
+    """The causal language model in a folder as a judge; `options` are GenerativeJudge's.
+
+    by: whether pairs are compared side by side or by the scores of their answers; None is what the model was trained for.
+    Raises CookbookError for a reward model.
+    """
+    checkpoint = open_checkpoint(path)
+    run = checkpoint.run
+    generator = LocalGenerator(
+        checkpoint.folder,
+        max_new_tokens=max_new_tokens or (run.get("rollout") or {}).get("max_new_tokens") or NEW_TOKENS,
+        thinking=thinking,
+        batch_size=batch_size,
+        device=device,
+        dtype=dtype,
+        trust_remote_code=trust_remote_code,
+    )
+    own = rubric or (run.get("judge") or {}).get("rubric")
+    return judge_over(generator, by or trained_for(checkpoint), rubric=own, **options)
+
+
+def judge_over(generator: Generator, by: By, **options: Any) -> GenerativeJudge:
+    """A judge by what this generator writes. Raises CookbookError for another `by` than there are."""
+    if by not in ("comparisons", "scores"):
+        raise CookbookError(f"by is {by!r}, but a judge that writes compares by comparisons, or by scores.")
+    return (ScoringJudge if by == "scores" else GenerativeJudge)(generator, **options)
+
+
+def trained_for(checkpoint: Checkpoint) -> By:
+    """What a model's recipe asked of it: scores of single answers, or (where it is not known, too) comparisons."""
+    recipe = checkpoint.origin.get("recipe") or checkpoint.run.get("recipe")
+    return "scores" if recipe == "generative_pointwise" else "comparisons"
+
+
+def distinct_names(names: list[str], paths: list[str]) -> list[str]:
+    """Names that tell judges apart: the folder's, or the whole path where several folders are called the same."""
+    return [path if names.count(name) > 1 else name for name, path in zip(names, paths, strict=True)]

@@ -1,0 +1,116 @@
+"""Who writes: the embedded model, and a server; and what cannot be asked."""
+
+import pytest
+
+from cookbook_lib.config import CookbookError
+from cookbook_lib.evaluation.generative_judge import GenerativeJudge
+from cookbook_lib.evaluation.generators import LocalGenerator, ServerGenerator, Written
+from cookbook_lib.evaluation.judges import answered
+from cookbook_lib.evaluation.open_judge import distinct_names, open_generative, open_judge
+from cookbook_lib.evaluation.openai_chat import OpenAIChatModel
+from cookbook_lib.evaluation.reward_judge import RewardJudge
+from tests.evaluation.scripted import asked
+from tests.evaluation.test_openai_chat import Fake, fake  # noqa: F401  (a fixture)
+
+COLOUR = asked("What is the colour of the box?")
+
+
+@pytest.fixture(scope="module")
+def local(checkpoint) -> LocalGenerator:
+    return LocalGenerator(checkpoint, max_new_tokens=16)
+
+
+def test_the_model_in_a_folder_writes(local):
+    ((said,), (other,)) = local.write([COLOUR, asked("What is the colour of the door?")], [[0], [0]], temperature=0.0)
+    assert (said.text, said.finished) == ("The box is teal.", True)
+    assert other.text == "The door is red."
+    assert said.tokens is not None and 0 < said.tokens < 16
+
+
+def test_a_text_depends_on_its_prompt_and_seed_alone(local):
+    """Random enough at this temperature for seeds to matter; the same alone, together, and in another order."""
+    hot = {"temperature": 3.0}
+    ((one, two),) = local.write([COLOUR], [[1, 2]], **hot)
+    assert one.text != two.text
+    (_, together) = local.write([asked("Why?"), COLOUR], [[5], [2, 1]], **hot)
+    assert together == (two, one)
+
+
+def test_a_text_that_is_cut_says_so(checkpoint):
+    ((said,),) = LocalGenerator(checkpoint, max_new_tokens=2).write([COLOUR], [[0]], temperature=0.0)
+    assert not said.finished and said.tokens == 2
+
+
+def test_prompts_that_cannot_be_asked_fail_alone(local):
+    long, empty = asked("box " * 40_000), []
+    found = local.write([long, COLOUR, empty], [[0], [0], [0]], temperature=0.0)
+    assert isinstance(found[1], tuple)
+    assert isinstance(found[0], CookbookError) and isinstance(found[2], CookbookError)
+    assert "tokens, which with max_new_tokens=16 is more than" in str(found[0])
+
+
+def test_nothing_but_prompts_that_cannot_be_asked(local):
+    (found,) = local.write([asked("box " * 40_000)], [[0]], temperature=0.0)
+    assert isinstance(found, CookbookError)
+    assert local.write([], [], temperature=0.0) == []
+
+
+def test_a_judge_over_the_embedded_model_has_no_verdict_and_says_so(local):
+    """It has learned colours, not judging: whatever it writes, nothing is made up."""
+    judge = GenerativeJudge(local)
+    assert judge.score([answered(COLOUR, "The box is teal.")]) == [None]
+    assert judge.compare([COLOUR, asked("box " * 40_000)], ["a", "a"], ["b", "b"]) == [None, None]
+    assert len(judge.unscored) == 1
+
+
+def test_a_reward_model_writes_nothing(reward_folder):
+    with pytest.raises(CookbookError, match="is a reward model, which writes no answers: give a language model"):
+        open_generative(reward_folder)
+    with pytest.raises(CookbookError, match="is a reward model, which writes nothing: votes has no effect"):
+        open_judge(reward_folder, votes=3)
+
+
+def test_a_folder_is_opened_as_what_it_is(reward_folder, checkpoint):
+    assert isinstance(open_judge(reward_folder), RewardJudge)
+    judge = open_judge(checkpoint, name="sft", max_new_tokens=5)
+    assert isinstance(judge, GenerativeJudge)
+    assert judge.name == "sft" and judge.generator.max_new_tokens == 5
+    assert distinct_names(["best", "best", "x"], ["a/best", "b/best", "c/x"]) == ["a/best", "b/best", "x"]
+
+
+# ------------------------------------------------------------------------------------------------------------ a server
+
+
+@pytest.fixture
+def server(fake, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("cookbook_lib.evaluation.openai_chat.LONGEST_PAUSE_S", 0.01)
+    with OpenAIChatModel(fake.url, "judge", max_new_tokens=7, retries=0) as model:
+        yield ServerGenerator(model)
+
+
+def reply(text: str, reason: str) -> bytes:
+    said = f'{{"message": {{"content": "{text}"}}, "finish_reason": "{reason}"}}'
+    return f'{{"choices": [{said}]}}'.encode()
+
+
+def test_a_server_writes(server, fake: Fake):  # noqa: F811
+    assert server.name == "judge"
+    found = server.write([asked("a"), asked("b")], [[1, 2], [3, 4]], temperature=0.5)
+    assert found == [(Written("A", True), Written("A", True)), (Written("B", True), Written("B", True))]
+    assert sorted(body["seed"] for body in fake.seen) == [1, 2, 3, 4]
+    fake.script += [(200, {}, reply("half", "length"))]
+    assert server.write([asked("c")], [[1]], temperature=0.0) == [(Written("half", False),)]
+
+
+def test_what_the_server_refuses_fails_alone_once_it_has_answered_something(server, fake: Fake):  # noqa: F811
+    refusal = (400, {}, b'{"error": {"message": "too long"}}')
+    fake.script += [refusal]
+    with pytest.raises(CookbookError, match="answered 400: too long"):
+        server.write([asked("a")], [[1]], temperature=0.0)
+    server.write([asked("a")], [[1]], temperature=0.0)
+    fake.script += [refusal]
+    (found,) = server.write([asked("b")], [[1]], temperature=0.0)
+    assert isinstance(found, CookbookError) and "too long" in str(found)
+    fake.script += [(401, {}, b'{"error": {"message": "no such key"}}')]
+    with pytest.raises(CookbookError, match="answered 401: no such key"):
+        server.write([asked("b")], [[1]], temperature=0.0)

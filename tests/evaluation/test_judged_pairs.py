@@ -1,0 +1,87 @@
+"""Judges of every kind on held-out pairs, in the same measures."""
+
+import pytest
+
+from cookbook_lib.data.reward.records import PreferencePair
+from cookbook_lib.evaluation.generative_judge import GenerativeJudge, ScoringJudge
+from cookbook_lib.evaluation.judge_report import side_by_side
+from cookbook_lib.evaluation.judged_pairs import judged_pairs, preferences_of, report_on
+from cookbook_lib.evaluation.judges import LengthJudge
+from cookbook_lib.evaluation.probes import probes
+from tests.evaluation.scripted import Scripted, asked, right
+
+PAIRS = [PreferencePair(tuple(asked(f"question {n}?")), f"+ **the** answer {n}", f"- {n}") for n in range(8)]
+TIE = PreferencePair(tuple(asked("a tie?")), "+ one", "+ two", tie=True)
+SIDES = [[pair.prompt for pair in PAIRS], [pair.chosen for pair in PAIRS], [pair.rejected for pair in PAIRS]]
+
+
+class First(LengthJudge):
+    """Compares, and prefers the place shown first."""
+
+    name = "first"
+
+    def compare(self, prompts, a, b):
+        return ["A"] * len(prompts)
+
+
+class Plain:
+    """A judge of no class of ours: by length, unreadable for the first prompt."""
+
+    name = "plain"
+
+    def compare(self, prompts, a, b):
+        longer = ["A" if len(x) > len(y) else "B" for x, y in zip(a, b, strict=True)]
+        return [
+            None if "question 0" in prompt[0]["content"] else one for prompt, one in zip(prompts, longer, strict=True)
+        ]
+
+
+def test_preferences_of_any_judge():
+    assert preferences_of(GenerativeJudge(Scripted(right)), *SIDES) == [1] * 8
+    assert preferences_of(ScoringJudge(Scripted(right)), *SIDES) == [1] * 8
+    assert preferences_of(LengthJudge(), *SIDES) == [1] * 8
+    assert preferences_of(Plain(), *SIDES) == [None] + [1] * 7
+    stubborn = GenerativeJudge(Scripted(lambda judged, seed: "Preference: A"))
+    assert preferences_of(stubborn, *SIDES) == [0] * 8
+
+
+def test_shares_of_votes_stand_for_scores():
+    scored = judged_pairs(GenerativeJudge(Scripted(right)), [*PAIRS, TIE])
+    assert scored.chosen_scores == [1] * 8 + [0.5]
+    assert scored.rejected_scores == [0] * 8 + [0.5]
+    assert judged_pairs(Plain(), PAIRS).chosen_scores[:2] == [None, 1]
+    assert judged_pairs(ScoringJudge(Scripted(right)), PAIRS).chosen_scores == [4] * 8
+
+
+def test_a_report_of_a_judge_that_writes():
+    report = report_on(GenerativeJudge(Scripted(right)), [*PAIRS, TIE])
+    assert report.sections["accuracy"]["pairs in order"].value == 1
+    assert "calibration" not in report.sections and report.as_json()["reliability"] == {}
+    assert report.sections["writing"]["same verdict both ways round"].value == 1
+    assert any("there is no calibration" in note for note in report.notes)
+    assert "calibration" in report_on(ScoringJudge(Scripted(right)), PAIRS).sections
+
+
+def test_unreadable_is_wrong():
+    report = report_on(GenerativeJudge(Scripted(lambda judged, seed: "hm")), PAIRS)
+    assert report.sections["accuracy"]["pairs in order"].value == 0
+    assert report.sections["writing"]["verdicts that could be read"].value == 0
+
+
+def test_scalar_and_generative_judges_in_one_table():
+    judge = GenerativeJudge(Scripted(right), name="writes")
+    rows = side_by_side([report_on(LengthJudge(), PAIRS), report_on(judge, PAIRS)])
+    found = {(row[""], row["measure"]): row for row in rows}
+    accuracy = found["accuracy", "pairs in order"]
+    assert accuracy["longer wins"].startswith("1.000") and accuracy["writes"].startswith("1.000")
+    assert found["calibration", "ECE"]["writes"] == "–"
+    assert found["writing", "verdicts that could be read"]["longer wins"] == "–"
+    assert [row[""] for row in rows] == sorted((row[""] for row in rows), key=[row[""] for row in rows].index)
+
+
+def test_probes_of_a_judge_that_compares():
+    found = probes(GenerativeJudge(Scripted(right)), [*PAIRS, TIE])
+    formatted = found["formatting removed"]["formatted preferred to plain"]
+    assert formatted.value == pytest.approx((10 + 8 / 2) / 18), "its + is a list's mark; without it nothing is good"
+    assert found["both ways round"]["same verdict both ways round"].value == 1
+    assert found["junk"]["better answers that beat politeness"].value == 1

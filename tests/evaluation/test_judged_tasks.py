@@ -1,0 +1,97 @@
+"""Agreement with the truth, by hand and against scikit-free formulas."""
+
+import random
+
+import pytest
+
+from cookbook_lib.config import CookbookError
+from cookbook_lib.data.judge.prompts import compare_prompt, score_prompt
+from cookbook_lib.data.judge.records import JudgeTask
+from cookbook_lib.evaluation.generative_judge import GenerativeJudge
+from cookbook_lib.evaluation.judged_tasks import judge_tasks, score_agreement, verdict_agreement
+from cookbook_lib.evaluation.judges import answered
+from tests.evaluation.scripted import Scripted, asked, right
+
+pytest.importorskip("statsmodels", reason="the extra evaluation is not installed")
+
+
+def kappa(said, truth, weight=lambda i, j: float(i != j)):
+    """1 - sum of weights seen / sum of weights by chance."""
+    n = len(said)
+    seen = sum(weight(i, j) for i, j in zip(said, truth, strict=True)) / n
+    return 1 - seen / (sum(weight(i, j) for i in said for j in truth) / n**2)
+
+
+def test_scores_against_formulas_written_down_again():
+    draw = random.Random(0)
+    truth = [draw.randint(0, 4) for _ in range(200)]
+    said = [min(4, max(0, true + draw.choice((-1, 0, 0, 1)))) for true in truth]
+    found = score_agreement(said, truth)
+    assert found["exact"].value == sum(s == t for s, t in zip(said, truth, strict=True)) / 200
+    assert found["off by"].value == pytest.approx(sum(abs(s - t) for s, t in zip(said, truth, strict=True)) / 200)
+    assert found["kappa"].value == pytest.approx(kappa(said, truth))
+    squared = found["kappa, weighted by squared distance"].value
+    assert squared == pytest.approx(kappa(said, truth, lambda i, j: (i - j) ** 2))
+    assert found["spearman"].interval.low > 0.7
+
+
+def test_what_could_not_be_read_is_wrong_and_named():
+    found = score_agreement([3, None, 3.5, 0], [3, 3, 4, 1])
+    assert (found["exact"].value, found["exact"].note) == (2 / 4, "1 unreadable score is wrong")
+    assert found["exact, always the commonest"].value == 2 / 4
+    assert (found["off by"].value, found["off by"].rows) == (pytest.approx(0.5), 3)
+    assert "left out" in found["kappa"].note and "left out" in found["spearman"].note
+    nothing = score_agreement([None, None], [3, 4])
+    assert nothing["exact"].value == 0 and nothing["off by"].value is None and nothing["kappa"].value is None
+
+
+def test_a_constant_judge_has_no_kappa_to_speak_of():
+    found = score_agreement([3] * 10, [3] * 6 + [1] * 4)
+    assert found["exact"].value == found["exact, always the commonest"].value == 0.6
+    assert found["kappa"].value == pytest.approx(0)
+    assert found["spearman"].value is None
+
+
+def test_verdicts():
+    found = verdict_agreement(["A", "B", None, "tie"], ["A", "A", "B", "tie"])
+    assert (found["right"].value, found["right"].note) == (1 / 2, "1 unreadable verdict is wrong")
+    assert found["right, always the commonest"].note == "A, 2 times"
+
+
+def pair(number, order, a, b, truth):
+    prompt = compare_prompt(asked(f"q{number}"), a, b)
+    return JudgeTask(prompt, "preference", truth, "test", pair_id=f"p{number}", order=order)
+
+
+def both_orders(number, chosen="+", rejected="-"):
+    return [pair(number, "ab", chosen, rejected, "A"), pair(number, "ba", rejected, chosen, "B")]
+
+
+def test_tasks_are_asked_as_they_stand():
+    scores = [
+        JudgeTask(score_prompt(answered(asked("q"), text)), "score", truth, "test")
+        for text, truth in (("+a", 4), ("-b", 0), ("+c", 3), ("-d", 0))
+    ]
+    preferences = [task for n in range(3) for task in both_orders(n)]
+    generator = Scripted(right)
+    found = judge_tasks(GenerativeJudge(generator), [*scores, *preferences])
+    assert generator.calls[0] == [task.prompt for task in scores]
+    assert found["scores"]["exact"].value == 3 / 4
+    assert found["preferences"]["right"].value == found["preferences"]["accuracy, right both ways round"].value == 1
+    assert found["writing"]["verdicts that could be read"].rows == 10
+
+
+def test_position_bias_of_tasks_in_both_orders():
+    tasks = [task for n in range(5) for task in both_orders(n)]
+    found = judge_tasks(GenerativeJudge(Scripted(lambda judged, seed: "Preference: A")), tasks)["preferences"]
+    assert found["right"].value == 1 / 2
+    assert found["accuracy, right both ways round"].value == 0
+    assert found["same verdict both ways round"].value == 0
+    alone = judge_tasks(GenerativeJudge(Scripted(right)), [both_orders(1)[0]])["preferences"]
+    assert alone["right both ways round"].note == "no pair is asked in both orders"
+
+
+def test_tasks_without_a_verdict_are_none_of_a_judges():
+    task = JudgeTask(tuple(asked("1 + 1?")), "answer", "2", "test")
+    with pytest.raises(CookbookError, match="no task asks for a score or a preference"):
+        judge_tasks(GenerativeJudge(Scripted(right)), [task])
