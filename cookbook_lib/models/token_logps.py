@@ -84,8 +84,7 @@ class _TokenLogps(torch.autograd.Function):
                     z.exp_().mul_(-grad[rows, None])
                 z.scatter_add_(1, targets[rows, None], grad[rows, None])
                 ctx.head.undo_(z, slope)
-                if z.dtype != logits.dtype:
-                    logits[few].copy_(z)
+                scratch.keep(z, logits[few])
             g = scratch.compute(logits)
             if grad_hidden is not None:
                 torch.mm(g, weight, out=grad_hidden[part])

@@ -1,0 +1,149 @@
+r"""Reinforcement learning from completions: the likelier, the better they did.
+
+    L = 1/U sum_t w_t [ W_t l(rho_t, A_t)  +  beta KL_t  -  eta H_t  +  c E_t ]        t over the tokens of completions
+
+    l      vanilla (PPO), gspo, cispo; W truncated importance weights      policy_losses.py
+    A      grpo, rloo, ..., gae                                            ../advantages.py
+    KL     k1, k2, k3 against a reference                                  kl.py
+    H      entropy of what the token was drawn from                        ../../models/token_logps.py
+    E      the critic's error, for gae                                     value.py
+    w, U   loss_agg_mode: each a sum over units, and one division          completion_tokens.py
+
+Advantages, and all that is old or a reference's, come with the batch: what the updates of a round learn from was settled when
+the round was made. The unit is a token or a completion, as loss_agg_mode says.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from cookbook_lib.config import CookbookError
+from cookbook_lib.config.policy_schema import AlgorithmConfig
+from cookbook_lib.data.completions import CompletionBatch
+from cookbook_lib.models.heads import PackedModel
+from cookbook_lib.parallel.mesh import Mesh
+from cookbook_lib.training.objectives.base import Loss, Stats
+from cookbook_lib.training.objectives.completion_tokens import Told, completion_logps, owned, token_weights
+from cookbook_lib.training.objectives.kl import kl_estimates
+from cookbook_lib.training.objectives.policy_losses import POLICY_LOSSES, Drawn, importance_weights
+from cookbook_lib.training.objectives.value import value_losses
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand of a token's loss, weighted already, and what is reported with it; (N,) each."""
+
+    losses: torch.Tensor | float
+    seen: dict[str, torch.Tensor]
+
+
+class PolicyGradient:
+    """temperature: of the sampling. horizon: tokens that a completion may have, for seq-mean-token-sum-norm."""
+
+    def __init__(
+        self, mesh: Mesh, options: AlgorithmConfig, *, temperature: float = 1.0, horizon: int | None = None
+    ) -> None:
+        self.mesh, self.options, self.temperature, self.horizon = mesh, options, temperature, horizon
+        self.unit = "token" if options.loss_agg_mode == "token-mean" else "completion"
+
+    def count(self, batch: CompletionBatch) -> float:
+        tokens, completions = owned(batch, self.mesh)
+        return float((tokens if self.unit == "token" else completions).sum())
+
+    def __call__(self, model: PackedModel, batch: CompletionBatch) -> Loss:
+        o = self.options
+        wanted = {"entropy": o.entropy_coeff != 0, "values": o.adv_estimator == "gae"}
+        said = completion_logps(model, batch, self.mesh, temperature=self.temperature, **wanted)
+        known = Known(batch, said.logps.device)
+        terms = [term(said, known) for term in self._terms()]
+        losses = sum((term.losses for term in terms), torch.zeros_like(said.logps))
+        mine, _ = owned(batch, self.mesh)
+        weights = token_weights(o.loss_agg_mode, known.completion, self.horizon) * known.moved(mine)
+        total = (losses * weights).sum()
+        seen = {name: x for term in terms for name, x in term.seen.items()}
+        return Loss(total, {"loss": (total.detach(), self.count(batch))} | _stats(batch, seen, known, self.mesh))
+
+    def _terms(self) -> list[Callable[[Told, "Known"], Term]]:
+        critic = [self._critic] if self.options.adv_estimator == "gae" else []
+        return [self._policy, self._distance, self._entropy, *critic]
+
+    def _policy(self, said: Told, known: "Known") -> Term:
+        o, old = self.options, known["old_logps"]
+        policy = POLICY_LOSSES[o.policy_loss](Drawn(said.logps, old, known["advantages"], known.completion), o)
+        seen = {
+            "clip_fraction": policy.clipped,
+            "dual_clip_fraction": policy.dual_clipped,
+            "ratio": policy.ratios,
+            "ratio_square": policy.ratios.square(),
+            "old_kl": kl_estimates("k1", old, said.logps.detach()),
+        }
+        if o.tis_cap is None:
+            return Term(policy.losses, seen)
+        weights = importance_weights(old, known["rollout_logps"], o.tis_cap)
+        seen |= {"tis_weight": weights, "tis_capped": weights == o.tis_cap}
+        return Term(weights * policy.losses, seen)
+
+    def _distance(self, said: Told, known: "Known") -> Term:
+        """To the reference; and of the engine, where it said what it thought, to the training's forward."""
+        o, seen = self.options, {}
+        if known.has("rollout_logps"):
+            seen["mismatch_kl"] = kl_estimates("k3", known["rollout_logps"], known["old_logps"])
+        if not (o.use_kl_loss or known.has("ref_logps")):
+            return Term(0.0, seen)
+        kl = kl_estimates(o.kl_loss_type if o.use_kl_loss else "k3", said.logps, known["ref_logps"])
+        return Term(o.kl_loss_coef * kl if o.use_kl_loss else 0.0, seen | {"kl": kl.detach()})
+
+    def _entropy(self, said: Told, known: "Known") -> Term:
+        coefficient = self.options.entropy_coeff
+        return Term(-coefficient * said.entropies if coefficient else 0.0, {"entropy": said.entropies.detach()})
+
+    def _critic(self, said: Told, known: "Known") -> Term:
+        assert said.values is not None
+        values, o = said.values, self.options
+        errors, clipped = value_losses(values, known["old_values"], known["returns"], o.cliprange_value)
+        seen = {"value_loss": errors.detach(), "value_clip_fraction": clipped, "value": values.detach()}
+        return Term(o.vf_coef * errors, seen | {"return": known["returns"]})
+
+
+class Known:
+    """What a batch says of its tokens, on the device."""
+
+    def __init__(self, batch: CompletionBatch, device: torch.device) -> None:
+        self.batch, self.device = batch, device
+        self.completion = self.moved(batch.completion)
+
+    def moved(self, x: torch.Tensor) -> torch.Tensor:
+        return x.to(self.device, non_blocking=True)
+
+    def has(self, name: str) -> bool:
+        return getattr(self.batch, name) is not None
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        """A column (N,) fp32. CookbookError when the round was made without it."""
+        if not self.has(name):
+            raise CookbookError(
+                f"the completions have no {name}, which the [algorithm] keys ask for: let the rollouts compute them."
+            )
+        return self.moved(getattr(self.batch, name))
+
+
+def _stats(batch: CompletionBatch, seen: dict[str, torch.Tensor], known: Known, mesh: Mesh) -> Stats:
+    """Means over tokens of what was seen; over completions, of their own stats (NaN: not known) and their largest ratios.
+
+    ratio, old_kl: against the policy that drew them; kl: against the reference; mismatch_kl: of the engine's log-probabilities
+    against the training's; clip_fraction: share of tokens that the clip decides.
+    """
+    tokens, completions = owned(batch, mesh)
+    mine, mine_whole = known.moved(tokens), known.moved(completions)
+    largest = torch.zeros(len(completions), device=known.device)
+    largest = largest.scatter_reduce(0, known.completion, seen["ratio"], "amax", include_self=False)
+    stats = {name: ((x * mine).sum(), float(tokens.sum())) for name, x in seen.items()}
+    stats["ratio_max"] = ((largest * mine_whole).sum(), float(completions.sum()))
+    for name, x in batch.stats.items():
+        told = completions & ~x.isnan()
+        stats[name] = (x[told].sum(), float(told.sum()))
+    if "reward" in batch.stats:
+        reward = batch.stats["reward"][completions]
+        stats["reward_square"] = (reward.nan_to_num().square().sum(), stats["reward"][1])
+    return stats
