@@ -67,6 +67,12 @@ class Group:
         """Of the packed form: the prompt once."""
         return len(self.prompt) + sum(self.lengths)
 
+    @property
+    def squares(self) -> int:
+        """Pairs of tokens that see each other, both ways: what stands for L^2 in the cost of a packed group."""
+        prompt = len(self.prompt)
+        return prompt * prompt + sum(n * (n + 2 * prompt) for n in self.lengths)
+
     def take(self, numbers: Sequence[int]) -> "Group":
         """The same group with these of its completions."""
         return replace(
