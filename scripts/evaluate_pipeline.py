@@ -20,6 +20,7 @@ from cookbook_lib.display import judge_pictures, save_pictures
 from cookbook_lib.display.progress import ProgressBars
 from cookbook_lib.display.tables import table
 from cookbook_lib.evaluation import report as sft_report
+from cookbook_lib.evaluation.as_trained import as_trained
 from cookbook_lib.evaluation.benchmarks import BENCHMARKS, BenchmarkResult, table_rows
 from cookbook_lib.evaluation.checkpoints import find_base, held_out_files, open_checkpoint
 from cookbook_lib.evaluation.held_out_answers import baselines, missing, score_pairs
@@ -152,9 +153,9 @@ def evaluate_reward(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def judge(given: argparse.Namespace, files: list[str]) -> JudgeReport:
-    """Pairs scored, and the judges beside it that understand nothing."""
-    left_out, columns = Report(unit="pairs"), pair_columns(given.reward_model)
-    pairs = list(read_pairs(files, limit=limit_of(given, ROWS), report=left_out, **({} if given.pairs else columns)))
+    """Pairs scored, and the judges beside it that understand nothing. The run's own pairs are read as it read them."""
+    counts, columns = Report(unit="pairs"), pair_columns(given.reward_model)
+    pairs = list(read_pairs(files, limit=limit_of(given, ROWS), report=counts, **({} if given.pairs else columns)))
     learned = training_pairs(given, columns)
     bars = ProgressBars()
     reward = RewardJudge(
@@ -163,12 +164,14 @@ def judge(given: argparse.Namespace, files: list[str]) -> JudgeReport:
         trust_remote_code=given.trust_remote_code,
         progress=lambda done: bars("pairs", done, 2 * len(pairs)),
     )
+    if not given.pairs:
+        pairs = as_trained(pairs, reward.model.tokenizer, report=counts, **reading(given.reward_model))
     scored = score_pairs(reward.score, pairs)
     bars.finish()
     reward.progress = None
     asked = probes(reward, pairs, seed=given.seed)
     found = judge_report(reward.name, scored, baselines=baselines(pairs, learned), more=asked, seed=given.seed)
-    return replace(found, notes=(*found.notes, *reward.notes, *missing(left_out, reward)))
+    return replace(found, notes=(*found.notes, *reward.notes, *missing(counts, reward)))
 
 
 def training_pairs(given: argparse.Namespace, columns: dict[str, str]) -> list[PreferencePair]:
@@ -196,6 +199,11 @@ def pair_files(model: str, key: str) -> list[str]:
     named = run.get("data", {}).get(key) or [] if run.get("recipe") == "bradley_terry" else []
     files = [named] if isinstance(named, str) else list(named)
     return files if all(is_hub(file) or Path(file).exists() for file in files) else []
+
+
+def reading(model: str) -> dict[str, Any]:
+    """How that run read its pairs."""
+    return {key: open_checkpoint(model).run["data"][key] for key in ("max_length", "truncation")}
 
 
 def pair_columns(model: str) -> dict[str, str]:

@@ -26,6 +26,7 @@ from cookbook_lib.models.score_head import ScoreHead
 Messages = Sequence[dict[str, Any]]
 Conversation = Messages | str | Sequence[int]  # messages; a text rendered already; its token ids
 Progress = Callable[[int], object]
+MOST_TOKENS = 16384  # of one forward
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,14 @@ class ScoringModel:
         *,
         device: str = "auto",
         dtype: str = "auto",
-        max_tokens: int = 16384,
+        max_tokens: int = MOST_TOKENS,
         attribute: str | None = None,
         trust_remote_code: bool = False,
     ) -> None:
         self.folder, self.max_tokens = open_checkpoint(path).folder, max_tokens
         place, kind = choose_place(device, dtype)
         tokenizer = load_tokenizer(self.folder, trust_remote_code=trust_remote_code)
-        self._read = DocumentReader(tokenizer)
+        self.tokenizer, self._read = tokenizer, DocumentReader(tokenizer)
         self._scorer = open_scorer(self.folder, tokenizer, place, kind, trust_remote_code)
         self.attribute = _chosen(self.head, attribute, self.folder)
         self.notes = [note for note in (self._scorer.note, self._read.note, self._told()) if note]

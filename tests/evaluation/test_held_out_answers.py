@@ -9,27 +9,58 @@ import pytest
 from cookbook_lib.config import Config, CookbookError, load_config
 from cookbook_lib.evaluation.held_out_answers import judge_pairs, judge_scores
 from cookbook_lib.evaluation.pipeline import on_benchmarks
+from cookbook_lib.evaluation.reward_judge import RewardJudge
 
 TOO_LONG = "door " * 20_000
 GOOD = [{"prompt": "What is teal?", "chosen": f"The box is teal {n}.", "rejected": f"The lamp {n}."} for n in range(4)]
 SCORED = [{"prompt": "What is teal?", "response": f"The box, {n}.", "score": n} for n in range(4)]
 
 
-def config_of(folder: Path, recipe: str, rows: list[dict]) -> Config:
+def config_of(folder: Path, recipe: str, rows: list[dict], *overrides: str) -> Config:
     file = folder / f"{recipe}.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return load_config(recipe, ["smoke"], environ={}, train_file=str(file), val_file=str(file))
+    return load_config(recipe, ["smoke"], overrides, environ={}, train_file=str(file), val_file=str(file))
 
 
 def test_rows_that_are_no_pairs_and_answers_too_long_are_counted(tmp_path, reward_folder):
     rows = [*GOOD, {**GOOD[0], "rejected": GOOD[0]["chosen"]}, {**GOOD[0], "rejected": TOO_LONG}]
     report = judge_pairs(config_of(tmp_path, "bradley_terry", rows), reward_folder)
     assert report is not None
-    figure = report.sections["accuracy"]["pairs in order"]
-    assert figure.rows == 5 and figure.note == "1 pair without scores counts as wrong"
+    assert report.sections["accuracy"]["pairs in order"].rows == 4
     notes = " | ".join(report.as_json()["notes"])
     assert "left out, 1 of 6 rows read: the two answers of a pair differ" in notes
-    assert "1 answer without a score; the first: it has 20," in notes
+    assert "left out, 1 of 6 rows read: too_long, as in training; the first: " in notes
+    assert "has 20," in notes and "max_length is 512, and its last turn alone does not fit" in notes
+
+
+def test_prompts_are_read_as_training_reads_them(tmp_path, reward_folder, monkeypatch):
+    """Two turns of which the older one does not fit: gone for the judge as for validation, and said; ties count apart."""
+    seen: list[list[str]] = []
+
+    def score(self, conversations):
+        seen.extend([message["content"] for message in one] for one in conversations)
+        return [float("teal" in one[-1]["content"]) for one in conversations]
+
+    monkeypatch.setattr(RewardJudge, "score", score)
+    turns = [{"role": "user", "content": "door " * 600}, {"role": "assistant", "content": "Yes."}]
+    long = {**GOOD[0], "prompt": [*turns, {"role": "user", "content": "And teal?"}]}
+    equal = {**GOOD[1], "chosen": "The box.", "rejected": "The lamp."}
+    rows = [*GOOD[:2], long, {**GOOD[3], "chosen": "Neither.", "tie": True}, equal]
+    report = judge_pairs(config_of(tmp_path, "bradley_terry", rows), reward_folder)
+    assert report is not None
+    assert seen[4] == ["And teal?", GOOD[0]["chosen"]] and seen[0] == ["What is teal?", GOOD[0]["chosen"]]
+    assert "1 of 5 prompts without their oldest turns, as training reads them" in report.notes
+    figure = report.sections["accuracy"]["val/accuracy"]
+    assert (figure.value, figure.rows) == ((3 + 1 / 2) / 4, 4), "one pair of equal scores; the tie is left out"
+    assert figure.note == "as training measures it; 1 tie left out; 1 pair of equal scores counts as half"
+
+
+def test_only_the_rows_of_validation_are_judged(tmp_path, reward_folder):
+    config = config_of(tmp_path, "bradley_terry", GOOD, "data.val_max_samples=3")
+    report = judge_pairs(config, reward_folder)
+    assert report is not None and report.sections["accuracy"]["pairs in order"].rows == 3
+    limited = judge_pairs(config, reward_folder, limit=2)
+    assert limited is not None and "of the first 2 rows" in limited.notes
 
 
 def test_responses_too_long_leave_the_others_measured(tmp_path, reward_folder):
@@ -37,8 +68,9 @@ def test_responses_too_long_leave_the_others_measured(tmp_path, reward_folder):
     found = judge_scores(config, reward_folder)
     assert found is not None
     assert len(found.responses) == len(found.scores["score"]) == 4 and all(map(math.isfinite, found.scores["score"]))
-    assert found.measures["score"]["mean error"].note == "1 answer too long for the model left out"
-    with pytest.raises(CookbookError, match="can score none of .*; the first: it has 20,"):
+    note = found.measures["score"]["mean error"].note
+    assert note.startswith("left out, 1 of 5 rows read: too_long, as in training; the first: ")
+    with pytest.raises(CookbookError, match="can score none of .*; the first: left out, 1 of 1 rows read: too_long"):
         judge_scores(config_of(tmp_path, "pointwise", [{**SCORED[0], "response": TOO_LONG}]), reward_folder)
 
 

@@ -12,6 +12,7 @@ import torch
 from cookbook_lib import training
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.reward.prepare import RewardJob, prepare_reward
+from cookbook_lib.evaluation.held_out_answers import judge_pairs
 from cookbook_lib.parallel.fsdp import rest
 from cookbook_lib.tracking.jsonl import read_metrics
 from cookbook_lib.training.objectives.scoring import raw_scores
@@ -89,9 +90,19 @@ def test_the_final_model_is_a_plain_sequence_classifier(trained: training.Run) -
     told = json.loads((final(trained) / "cookbook.json").read_text())["scores"]
     assert told["mean"] == pytest.approx(theirs.mean().item(), rel=1e-4)
     assert told["std"] == pytest.approx(theirs.std(correction=0).item(), rel=1e-4)
-    assert trained.validated["val/accuracy"] == pytest.approx(
-        (theirs.reshape(-1, 2)[:, 0] > theirs.reshape(-1, 2)[:, 1]).float().mean().item()
-    )
+    decided = torch.from_numpy(trained.val_loader.examples.targets[:, 1] == 1)
+    chosen, rejected = theirs.reshape(-1, 2)[decided].unbind(1)
+    assert trained.validated["val/accuracy"] == pytest.approx((chosen > rejected).float().mean().item())
+
+
+def test_the_closing_report_and_the_validation_say_the_same(pairs: Path, tmp_path: Path) -> None:
+    """Of prompts so long that some lose their oldest turns, and of ties."""
+    run = training.fit(run_of(config_of(pairs, tmp_path, "data.max_length=64")))
+    report = judge_pairs(run.config, final(run))
+    assert report is not None and any("without their oldest turns" in note for note in report.notes)
+    figure = report.sections["accuracy"]["val/accuracy"]
+    assert figure.value == pytest.approx(run.validated["val/accuracy"], abs=1e-9)
+    assert figure.rows < len(run.val_loader.examples), "ties have no order"
 
 
 @pytest.mark.parametrize("loss", ["mse", "ordinal"])
@@ -156,7 +167,30 @@ def test_best_by_accuracy_and_early_stopping(pairs: Path, tmp_path: Path, monkey
     assert (p.step, p.best_step, p.best, p.best_loss, p.worse) == (4, 2, 0.6, 0.8, 2)
     last, best = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("bt-final", "step_00000002"))
     assert last == best
-    assert json.loads((final(run) / "cookbook.json").read_text())["scores"] == {"mean": 0.25, "std": 2.0}
+    told = json.loads((final(run) / "cookbook.json").read_text())["scores"]
+    assert told == {"mean": 0.25, "std": 2.0, "of": "validation data, at step 2"}
+
+
+def test_a_checkpoint_says_of_what_its_scores_are(pairs: Path, tmp_path: Path) -> None:
+    """The newest figures: of training between two validations, and where there is no validation at all."""
+    run_with = training.fit(run_of(config_of(pairs, tmp_path / "with", "trainer.max_ckpt_to_keep=null")))
+    without = ("data.val_files=null", "trainer.best_metric=val/loss", "trainer.max_ckpt_to_keep=null")
+    training.fit(run_of(config_of(pairs, tmp_path / "without", *without)))
+    logged = {row["step"]: row for row in read_metrics(tmp_path / "with/metrics.jsonl")}
+
+    def told(run: str, step: int) -> dict[str, Any]:
+        return json.loads((tmp_path / run / f"step_{step:08}" / "cookbook.json").read_text())["scores"]
+
+    assert run_with.config.trainer.test_freq == 3
+    for step in (2, 4):
+        assert told("with", step) == told("without", step) == {
+            "mean": logged[step]["train/score"], "std": logged[step]["train/score_std"],
+            "of": f"training data, up to step {step}",
+        }  # fmt: skip
+    assert told("with", 6) == {
+        "mean": logged[6]["val/score"], "std": logged[6]["val/score_std"], "of": "validation data, at step 6",
+    }  # fmt: skip
+    assert told("without", 6)["of"] == "training data, up to step 6"
 
 
 # -------------------------------------------------------------------------------------------------- going on from there

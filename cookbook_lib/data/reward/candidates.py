@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,12 @@ from cookbook_lib.data.messages import Message
 from cookbook_lib.data.origin import Origin
 from cookbook_lib.data.records import Conversation
 from cookbook_lib.data.refusals import RowRefused
-from cookbook_lib.data.reward.records import PreferencePair, ScoredResponse
+from cookbook_lib.data.reward.records import PreferencePair, RewardRecord, ScoredResponse
 from cookbook_lib.data.token_set import Block, TokenSet
 
 COLUMNS: dict[str, type] = {"ids.i32": np.int32, "parts.i32": np.int32, "targets.f32": np.float32}
 TooLong = Literal["turns", "drop", "error"]
+Record = TypeVar("Record", bound=RewardRecord)
 ALL = 1 << 30
 
 
@@ -94,6 +95,13 @@ class CandidateSet:
     def document_lengths(self) -> NDArray[np.int64]:
         """Tokens of each answer with its prompt, (n, k)."""
         return self.parts[:, :1].astype(np.int64) + self.parts[:, 1:]
+
+    @cached_property
+    def squares(self) -> NDArray[np.int64]:
+        """Twice the token pairs that attend in each row, (n,): L^2 of every document, a shared beginning's counted once."""
+        whole = (self.document_lengths**2).sum(1)
+        again = self.parts[:, 0].astype(np.int64) ** 2 * (self.answers - 1)
+        return whole - again if self.sharing else whole
 
     @property
     def share_saved(self) -> float:
@@ -209,30 +217,45 @@ class EncodeCandidates:
             rows.append((np.concatenate([candidates.shared, *candidates.rests]), parts, candidates.targets))
         return Block.of(rows, COLUMNS, sum(len(row[0]) for row in rows), dropped)
 
-    def encode(self, record: PreferencePair | ScoredResponse) -> Candidates:
+    def encode(self, record: RewardRecord) -> Candidates:
         """Raises RowRefused, with the place, where the record cannot be learned from as it stands."""
-        answers: tuple[str, ...]
-        if isinstance(record, PreferencePair):
-            answers, targets = (record.chosen, record.rejected), [record.margin or 0.0, 0.5 if record.tie else 1.0]
-        else:
-            answers, targets = (record.response,), [record.scores.get(name, np.nan) for name in self.attributes]
-        if np.isnan(targets).all():
-            found = f"the response has no {' and no '.join(self.attributes)}"
-            raise RowRefused("no_score", found, "name the attributes that it has", record.origin)
-        documents = self._fitting(record.prompt, answers, record.origin)
+        _, documents = self._read(record)
+        targets = np.array(self._targets(record), np.float32)
         if len(documents) == 1:
-            return Candidates(documents[0][:0], (documents[0],), np.array(targets, np.float32))
-        if np.array_equal(documents[0], documents[1]):  # of templates that strip, when a space is all the difference
-            found = "the two answers are the same tokens under this chat template"
-            raise RowRefused("same_answers", found, "drop the pair", record.origin)
+            return Candidates(documents[0][:0], (documents[0],), targets)
         shared = common_beginning(documents)
         rests = tuple(document[shared:] for document in documents)
-        return Candidates(documents[0][:shared], rests, np.array(targets, np.float32))
+        return Candidates(documents[0][:shared], rests, targets)
+
+    def shortened(self, record: Record) -> Record:
+        """The record under the prompt that `encode` leaves of it, so that others read what training reads. Raises RowRefused
+        as `encode` does. The record's group stays that of the whole prompt."""
+        prompt, _ = self._read(record)
+        return record if prompt == record.prompt else replace(record, prompt=prompt)
+
+    def _read(self, record: RewardRecord) -> tuple[tuple[Message, ...], list[NDArray[np.int32]]]:
+        """What is left of the prompt, and each answer's conversation behind it."""
+        if np.isnan(self._targets(record)).all():
+            found = f"the response has no {' and no '.join(self.attributes)}"
+            raise RowRefused("no_score", found, "name the attributes that it has", record.origin)
+        answers = (record.chosen, record.rejected) if isinstance(record, PreferencePair) else (record.response,)
+        prompt, documents = self._fitting(record.prompt, answers, record.origin)
+        if len(documents) == 2 and np.array_equal(
+            documents[0], documents[1]
+        ):  # of templates that strip, when a space is all the difference
+            found = "the two answers are the same tokens under this chat template"
+            raise RowRefused("same_answers", found, "drop the pair", record.origin)
+        return prompt, documents
+
+    def _targets(self, record: RewardRecord) -> list[float]:
+        if isinstance(record, PreferencePair):
+            return [record.margin or 0.0, 0.5 if record.tie else 1.0]
+        return [record.scores.get(name, np.nan) for name in self.attributes]
 
     def _fitting(
         self, prompt: tuple[Message, ...], answers: tuple[str, ...], origin: Origin | None
-    ) -> list[NDArray[np.int32]]:
-        """Each answer's conversation, without as many of the prompt's oldest turns as it takes."""
+    ) -> tuple[tuple[Message, ...], list[NDArray[np.int32]]]:
+        """The prompt without as many of its oldest turns as it takes, and each answer's conversation behind it."""
         documents = self._documents(prompt, answers, origin)
         while (longest := max(map(len, documents))) > self.max_length:
             shorter = without_oldest_turn(prompt) if self.too_long == "turns" else None
@@ -240,7 +263,7 @@ class EncodeCandidates:
                 raise _refused(longest, self.max_length, self.too_long, origin)
             prompt = shorter
             documents = self._documents(prompt, answers, origin)
-        return documents
+        return prompt, documents
 
     def _documents(
         self, prompt: tuple[Message, ...], answers: tuple[str, ...], origin: Origin | None

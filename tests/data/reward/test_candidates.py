@@ -67,6 +67,15 @@ def test_shared_and_rest_are_the_tokens_of_the_whole_conversation(tokenizer, ans
     assert len(made.shared) > len(whole(prompt, "x", tokenizer)) - 10
 
 
+def test_what_attends_to_what(chatml, tmp_path):
+    """Behind a prompt of P: P^2 + sum (L^2 + 2 L P). Each behind a copy of its own: sum (P + L)^2."""
+    made = tokenize_pairs(PAIRS[:3], chatml, max_length=100, cache_dir=tmp_path)
+    for row, (p, a, b) in enumerate(made.parts.tolist()):
+        assert p > 4 and a != b
+        assert made.squares[row] == p**2 + (a**2 + 2 * a * p) + (b**2 + 2 * b * p)
+        assert made.shared(False).squares[row] == (p + a) ** 2 + (p + b) ** 2
+
+
 documents = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=8), min_size=2, max_size=4)
 
 
@@ -195,3 +204,19 @@ def test_files_and_records_make_the_same_rows(chatml, tmp_path: Path):
     assert len(read) == len(held) == 50
     assert [row.shared.tolist() for row in read] == [row.shared.tolist() for row in held]
     np.testing.assert_array_equal(read.targets, held.targets)
+
+
+def test_others_read_the_prompt_that_training_reads(chatml):
+    """Shortened as `encode` shortens it, refused as it refuses; a record that fits is the same one."""
+    pair = PreferencePair(TURNS, "42.", "I do not know", origin=Origin("rows", 3), group="g")
+    longest = max(len(whole(TURNS, text, chatml)) for text in (pair.chosen, pair.rejected))
+    assert EncodeCandidates(chatml, longest).shortened(pair) is pair
+    short = EncodeCandidates(chatml, longest - 1).shortened(pair)
+    assert short == replace(pair, prompt=without_oldest_turn(TURNS))
+    assert EncodeCandidates(chatml, longest - 1).encode(pair).shared.tolist() == (
+        EncodeCandidates(chatml, 1000).encode(short).shared.tolist()
+    )
+    with pytest.raises(RowRefused, match=r"rows row 3: .* max_length is 5, and its last turn alone does not fit"):
+        EncodeCandidates(chatml, 5).shortened(pair)
+    with pytest.raises(RowRefused, match="the response has no tone"):
+        EncodeCandidates(chatml, 100, attributes=("tone",)).shortened(ScoredResponse(TURNS, "42.", {"score": 1.0}))
