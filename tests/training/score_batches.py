@@ -22,8 +22,12 @@ class Told:
 
     def __call__(self, input_ids, position_ids, cu_seqlens, read, continues=None):
         """Token n + 10 is the last one of answer n; no other token may be read."""
-        known = torch.cat([torch.full((10, self.raw.shape[1]), torch.nan), self.raw])
+        known = torch.cat([torch.full((10, self.raw.shape[1]), torch.nan, device=self.raw.device), self.raw])
         return read(known[input_ids], torch.nn.Identity())
+
+    def to(self, device: str) -> "Told":
+        self.raw = self.raw.detach().to(device).requires_grad_()
+        return self
 
 
 def batch_of(targets: Any, answers: int, *, padded: bool = False) -> CandidateBatch:
@@ -37,6 +41,16 @@ def batch_of(targets: Any, answers: int, *, padded: bool = False) -> CandidateBa
             )
         )
     return (pad_candidates if padded else pack_candidates)(examples, range(len(examples)))
+
+
+def asks_nothing_of_its_device(objective: Any, model: Told, batch: CandidateBatch) -> bool:
+    """True when the loss and its counts come about without a number from the device, as a tensor without numbers shows; a GPU
+    would otherwise be waited for in every forward."""
+    there = torch.device("meta")
+    loss = objective(model.to("meta"), batch.to(there))
+    counts = [objective.count(batch.to(there)), *(count for _, count in loss.stats.values())]
+    totals = [loss.total, *(total for total, _ in loss.stats.values())]
+    return all(type(count) is float for count in counts) and all(total.device == there for total in totals)
 
 
 def means(loss) -> dict[str, float]:

@@ -12,7 +12,7 @@ from cookbook_lib.config import CookbookError
 from cookbook_lib.config.schema import BradleyTerryConfig
 from cookbook_lib.models.score_head import ScoreHead
 from cookbook_lib.training.objectives.bradley_terry import BradleyTerry, pair_losses
-from tests.training.score_batches import ONE_RANK, Told, batch_of, means
+from tests.training.score_batches import ONE_RANK, Told, asks_nothing_of_its_device, batch_of, means
 
 LN2, LN3 = math.log(2), math.log(3)
 PLAIN = (0.0, 1.0)  # margin, share of the preference
@@ -119,6 +119,15 @@ def test_stats_by_hand(padded):
     assert stats["brier"] == pytest.approx((1 / 16 + 9 / 16 + 1 / 4) / 3, rel=1e-6)
     assert stats["score"] == pytest.approx(np.mean(scores), rel=1e-6)
     assert stats["score_square"] == pytest.approx(np.mean(np.square(scores)), rel=1e-6)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_no_forward_waits_for_its_device(padded):
+    objective = BradleyTerry(
+        ONE_RANK, BradleyTerryConfig(use_margin=True, label_smoothing=0.1, center_coefficient=0.01)
+    )
+    batch = batch_of([PLAIN, TIE, (2.0, 1.0)], 2, padded=padded)
+    assert asks_nothing_of_its_device(objective, Told([0.0] * 6), batch)
 
 
 def test_an_empty_forward_adds_nothing_and_has_a_gradient():

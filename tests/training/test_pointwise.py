@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cookbook_lib.config.schema import PointwiseConfig
 from cookbook_lib.models.score_head import ScoreHead
 from cookbook_lib.training.objectives.pointwise import Pointwise, attribute_losses
-from tests.training.score_batches import ONE_RANK, Told, batch_of, means
+from tests.training.score_batches import ONE_RANK, Told, asks_nothing_of_its_device, batch_of, means
 
 NAN = math.nan
 LN3 = math.log(3)  # sigma(ln 3) = 3/4
@@ -137,6 +137,15 @@ def test_stats_by_hand(padded):
     assert stats["exact"] == pytest.approx(2 / 3)  # 3.5 is rounded to 4, 2 is 2
     assert stats["score"] == pytest.approx((3.5 + 2 + 5) / 3)
     assert stats["score_square"] == pytest.approx((3.5**2 + 2**2 + 5**2) / 3)
+
+
+@pytest.mark.parametrize(
+    ("head", "loss"), [(TWO, "mse"), (TWO, "huber"), (LEVELS, "ordinal"), (CLASSES, "classification")]
+)
+def test_no_forward_waits_for_its_device(head, loss):
+    batch = batch_of([[2.0] * len(head.attributes), [NAN] + [3.0] * (len(head.attributes) - 1)], 1)
+    model = Told([[0.0] * head.num_labels] * 2, head)
+    assert asks_nothing_of_its_device(Pointwise(ONE_RANK, PointwiseConfig(loss=loss)), model, batch)
 
 
 @pytest.mark.parametrize(("head", "loss"), [(TWO, "mse"), (LEVELS, "ordinal"), (CLASSES, "classification")])

@@ -8,8 +8,10 @@ https://arxiv.org/abs/2307.09288, eq. 2); p = 1 - eps with label smoothing eps, 
 gamma centres the scores on zero (https://arxiv.org/abs/2312.09244). The unit is a pair. The model: Bradley and Terry, 1952.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.config.schema import BradleyTerryConfig
@@ -17,7 +19,9 @@ from cookbook_lib.data.reward.packing import CandidateBatch
 from cookbook_lib.models.score_head import ScoreModel
 from cookbook_lib.parallel.mesh import Mesh
 from cookbook_lib.training.objectives.base import Loss, Stats
-from cookbook_lib.training.objectives.scoring import owned, raw_scores
+from cookbook_lib.training.objectives.scoring import counted, raw_scores, sent
+
+Mask = NDArray[np.bool_]  # (U,)
 
 
 class BradleyTerry:
@@ -27,7 +31,7 @@ class BradleyTerry:
         self.mesh, self.options = mesh, options
 
     def count(self, batch: CandidateBatch) -> float:
-        return float(owned(batch, self.mesh).sum())
+        return float(counted(batch, self.mesh).sum())
 
     def __call__(self, model: ScoreModel, batch: CandidateBatch) -> Loss:
         if model.head.kind != "scalar":
@@ -35,8 +39,8 @@ class BradleyTerry:
                 f"Bradley-Terry compares one number, and this model has a {model.head.kind} head: give a scalar one."
             )
         scores = raw_scores(model, batch, self.mesh, answers=2)[..., 0]  # (U, 2)
-        mine = owned(batch, self.mesh).to(scores.dtype)
-        margin, p = torch.from_numpy(batch.targets.reshape(-1, 2)).to(scores).unbind(1)
+        targets, mine = batch.targets.reshape(-1, 2), counted(batch, self.mesh)
+        margin, p = sent(targets, scores).unbind(1)
         losses = pair_losses(
             scores[:, 0],
             scores[:, 1],
@@ -44,7 +48,9 @@ class BradleyTerry:
             preference=torch.where(p == 1, 1 - self.options.label_smoothing, p),
             center_coefficient=self.options.center_coefficient,
         )
-        return Loss((losses * mine).sum(), _stats(scores.detach(), losses.detach(), p, mine))
+        decided = mine & (targets[:, 1] == 1)
+        total = (losses * sent(mine, scores)).sum()
+        return Loss(total, _stats(scores.detach(), total.detach(), mine, decided))
 
 
 def pair_losses(
@@ -61,18 +67,18 @@ def pair_losses(
     return -p * F.logsigmoid(d) - (1 - p) * F.logsigmoid(-d) + center_coefficient * (chosen + rejected).square()
 
 
-def _stats(scores: torch.Tensor, losses: torch.Tensor, p: torch.Tensor, mine: torch.Tensor) -> Stats:
+def _stats(scores: torch.Tensor, loss: torch.Tensor, mine: Mask, decided: Mask) -> Stats:
     """accuracy: share of the pairs that are no ties in which chosen scores higher, equal scores counting one half;
     margin: mean of s_c - s_r; brier: mean of (1 - P(c > r))^2, 1/4 where nothing is known; score, score_square: of all answers."""
     d = scores[:, 0] - scores[:, 1]
-    decided = mine * (p == 1)
     right = (d > 0).to(d.dtype) + 0.5 * (d == 0)
+    own, clear = sent(mine, scores)[:, None], sent(decided, scores)
     count, pairs = float(decided.sum()), float(mine.sum())
     return {
-        "loss": ((losses * mine).sum(), pairs),
-        "accuracy": ((right * decided).sum(), count),
-        "margin": ((d * decided).sum(), count),
-        "brier": (((1 - d.sigmoid()).square() * decided).sum(), count),
-        "score": ((scores * mine[:, None]).sum(), 2 * pairs),
-        "score_square": ((scores.square() * mine[:, None]).sum(), 2 * pairs),
+        "loss": (loss, pairs),
+        "accuracy": ((right * clear).sum(), count),
+        "margin": ((d * clear).sum(), count),
+        "brier": (((1 - d.sigmoid()).square() * clear).sum(), count),
+        "score": ((scores * own).sum(), 2 * pairs),
+        "score_square": ((scores.square() * own).sum(), 2 * pairs),
     }

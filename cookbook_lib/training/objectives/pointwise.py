@@ -9,15 +9,17 @@ Several attributes are averaged, those that a row does not know left out. The un
 logits: https://arxiv.org/abs/0704.1028; Huber, 1964.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from cookbook_lib.config.schema import PointwiseConfig
 from cookbook_lib.data.reward.packing import CandidateBatch
 from cookbook_lib.models.score_head import ScoreHead, ScoreModel
 from cookbook_lib.parallel.mesh import Mesh
 from cookbook_lib.training.objectives.base import Loss, Stats
-from cookbook_lib.training.objectives.scoring import owned, raw_scores
+from cookbook_lib.training.objectives.scoring import counted, raw_scores, sent
 
 
 class Pointwise:
@@ -27,19 +29,17 @@ class Pointwise:
         self.mesh, self.options = mesh, options
 
     def count(self, batch: CandidateBatch) -> float:
-        return float(owned(batch, self.mesh).sum())
+        return float(counted(batch, self.mesh).sum())
 
     def __call__(self, model: ScoreModel, batch: CandidateBatch) -> Loss:
         raw = raw_scores(model, batch, self.mesh, answers=1)[:, 0]  # (U, L)
-        mine = owned(batch, self.mesh).to(raw.dtype)
-        truth = torch.from_numpy(batch.targets.reshape(-1, len(model.head.attributes))).to(
-            raw
-        )  # (U, A), NaN: not known
-        known = ~truth.isnan()
-        each = attribute_losses(raw, truth.nan_to_num(), model.head, self.options.loss, self.options.huber_delta)
-        losses = (each * known).sum(1) / known.sum(1).clamp(min=1)
-        stats = _stats(model.head, raw.detach(), truth, known * mine[:, None].bool())
-        return Loss((losses * mine).sum(), {"loss": ((losses.detach() * mine).sum(), float(mine.sum())), **stats})
+        truth, mine = batch.targets.reshape(-1, len(model.head.attributes)), counted(batch, self.mesh)
+        known = ~np.isnan(truth)  # (U, A)
+        given, shares = sent(np.nan_to_num(truth), raw), sent(known / known.sum(1, keepdims=True).clip(min=1), raw)
+        each = attribute_losses(raw, given, model.head, self.options.loss, self.options.huber_delta)
+        total = ((each * shares).sum(1) * sent(mine, raw)).sum()
+        stats = _stats(model.head, raw.detach(), given, known & mine[:, None])
+        return Loss(total, {"loss": (total.detach(), float(mine.sum())), **stats})
 
 
 def attribute_losses(
@@ -48,7 +48,7 @@ def attribute_losses(
     """Loss of each response and attribute, (U, A). raw (U, L) head outputs, truth (U, A) on the scale of the data."""
     outputs = raw.unflatten(1, (len(head.attributes), head.outputs_each))  # (U, A, L / A)
     if loss in ("mse", "huber"):
-        mean, scale = (torch.tensor(x, device=raw.device, dtype=raw.dtype) for x in (head.mean, head.scale))
+        mean, scale = (sent(np.array(x), raw) for x in (head.mean, head.scale))
         y, o = (truth - mean) / scale, outputs.squeeze(-1)
         return (y - o).square() if loss == "mse" else F.huber_loss(o, y, reduction="none", delta=huber_delta)
     level = truth.round() - head.lowest
@@ -59,13 +59,12 @@ def attribute_losses(
     return nll.squeeze(-1)
 
 
-def _stats(head: ScoreHead, raw: torch.Tensor, truth: torch.Tensor, counted: torch.Tensor) -> Stats:
+def _stats(head: ScoreHead, raw: torch.Tensor, truth: torch.Tensor, told: NDArray[np.bool_]) -> Stats:
     """mae: mean |score - truth|, in the data's own steps; exact: share whose rounded score is the truth; score, score_square."""
-    scores, total = head.scores(raw), float(counted.sum())
-    off = (scores - truth.nan_to_num()).abs()
+    scores, total, own = head.scores(raw), float(told.sum()), sent(told, raw)
     return {
-        "mae": ((off * counted).sum(), total),
-        "exact": (((scores.round() == truth) * counted).sum(), total),
-        "score": ((scores * counted).sum(), total),
-        "score_square": ((scores.square() * counted).sum(), total),
+        "mae": (((scores - truth).abs() * own).sum(), total),
+        "exact": (((scores.round() == truth) * own).sum(), total),
+        "score": ((scores * own).sum(), total),
+        "score_square": ((scores.square() * own).sum(), total),
     }

@@ -7,6 +7,7 @@ A unit (a pair, a response) is owned by the rank that holds its first answer's e
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,10 +21,10 @@ from cookbook_lib.parallel.mesh import Mesh
 
 @dataclass(frozen=True)
 class Ends:
-    """Where the ends of a batch's answers are, seen from this rank. U units, k answers each."""
+    """Where the ends of a batch's answers are, seen from this rank: known on the CPU. U units, k answers each."""
 
     here: NDArray[np.bool_]  # (U, k): in this rank's slice
-    places: torch.Tensor  # (those here): index into the slice's flattened (B, t) tokens
+    places: NDArray[np.int64]  # (those here): index into the slice's flattened (B, t) tokens
     owned: NDArray[np.bool_]  # (U,)
 
     @classmethod
@@ -31,8 +32,7 @@ class Ends:
         width = batch.input_ids.shape[1]
         row, column = batch.ends[..., 0], batch.ends[..., 1] - mesh.sp_rank * width
         here = (column >= 0) & (column < width)
-        places = torch.from_numpy((row * width + column)[here]).to(batch.input_ids.device, non_blocking=True)
-        return cls(here, places, here[:, 0] if here.size else np.zeros(0, np.bool_))
+        return cls(here, (row * width + column)[here], here[:, 0] if here.size else np.zeros(0, np.bool_))
 
 
 def raw_scores(model: ScoreModel, batch: CandidateBatch, mesh: Mesh, answers: int) -> torch.Tensor:
@@ -46,18 +46,29 @@ def raw_scores(model: ScoreModel, batch: CandidateBatch, mesh: Mesh, answers: in
 def read_ends(model: ScoreModel, batch: CandidateBatch, mesh: Mesh, answers: int, *, head: bool = True) -> torch.Tensor:
     """raw_scores, or, without the head, the hidden states (U, answers, D) that it would read."""
     ends = Ends.of(batch, mesh)
+    places = sent(ends.places, batch.input_ids)
 
     def read(hidden: torch.Tensor, score: torch.nn.Module) -> torch.Tensor:
-        last = hidden.flatten(0, 1).index_select(0, ends.places)
+        last = hidden.flatten(0, 1).index_select(0, places)
         out: torch.Tensor = score(last) if head else last
         return out
 
     mine = model(batch.input_ids, batch.position_ids, batch.cu_seqlens, read, batch.continues).float()
-    slots = torch.from_numpy(np.flatnonzero(ends.here)).to(mine.device, non_blocking=True)
+    slots = sent(np.flatnonzero(ends.here), batch.input_ids)
     whole = mine.new_zeros(ends.here.size, mine.shape[1]).index_copy(0, slots, mine)
     return add_up(whole.reshape(-1, answers, mine.shape[1]), mesh.sp_group)
 
 
+def counted(batch: CandidateBatch, mesh: Mesh) -> NDArray[np.bool_]:
+    """(U,) the units that this rank counts. On the CPU, as all counts are: asking a device for one would wait for its queue."""
+    return Ends.of(batch, mesh).owned
+
+
 def owned(batch: CandidateBatch, mesh: Mesh) -> torch.Tensor:
-    """(U,) booleans on the batch's device: the units that this rank counts."""
-    return torch.from_numpy(Ends.of(batch, mesh).owned).to(batch.input_ids.device, non_blocking=True)
+    """The same, booleans on the batch's device."""
+    return torch.from_numpy(counted(batch, mesh)).to(batch.input_ids.device, non_blocking=True)
+
+
+def sent(values: NDArray[Any], like: torch.Tensor) -> torch.Tensor:
+    """The values where `like` is, in its dtype, without waiting for the device."""
+    return torch.from_numpy(values).to(like.device, like.dtype, non_blocking=True)
