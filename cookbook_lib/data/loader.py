@@ -30,6 +30,12 @@ class Examples(Protocol):
     def __getitem__(self, i: int) -> Any: ...
 
 
+def squares(examples: Examples) -> np.ndarray:
+    """What stands for L^2 in the cost of each row, (n,): its own figure where it is not a document of its own."""
+    found: np.ndarray | None = getattr(examples, "squares", None)
+    return examples.lengths**2 if found is None else found
+
+
 class Loader:
     """Batches for one data-parallel rank. `place` moves a batch to where it is computed (device, sequence shard).
 
@@ -77,10 +83,10 @@ class Loader:
         return self._divide(self.rows(step))
 
     def _divide(self, rows: np.ndarray) -> list[list[list[int]]]:
-        lengths = [int(n) for n in self.examples.lengths[rows]]
         parts = balance(
-            lengths, self.ranks, max_tokens=self.max_tokens, max_rows=self.max_rows, quadratic=self.quadratic
-        )
+            self.examples.lengths[rows].tolist(), self.ranks, max_tokens=self.max_tokens, max_rows=self.max_rows,
+            quadratic=self.quadratic, squares=squares(self.examples)[rows].tolist(),
+        )  # fmt: skip
         return [[[int(rows[i]) for i in forward] for forward in rank] for rank in parts]
 
     def forwards(self, step: int) -> list[tuple[int, int, list[int]]]:

@@ -6,7 +6,8 @@
     dp ranks x forwards  ->  one row each:  [ conversation | conversation | ... ]   labels shifted inside each
 
 Which conversations make a step is decided elsewhere (loader.py), by the seed alone; here only where each of them is
-computed. Cost of a conversation of length L: L + quadratic * L^2 (everything linear in tokens, and attention).
+computed. Cost of a conversation of length L: L + quadratic * L^2 (everything linear in tokens, and attention); of answers
+behind a shared beginning of P tokens, whose L_i do not see each other: P + sum L_i + quadratic * (P^2 + sum (L_i^2 + 2 L_i P)).
 
 Shapes: B rows, T tokens. A packed batch has B = 1; the padded form has one conversation a row.
 """
@@ -35,6 +36,7 @@ class Batch:
     cu_seqlens: tuple[int, ...] | None  # document boundaries of the whole packed row; None: one document a row
     rows: tuple[int, ...]  # which rows of the data, in order
     lengths: tuple[int, ...]  # their tokens, padding and tail left out; whole, also in a sequence-parallel slice
+    continues = None  # each is a document of its own; answers may continue a prompt (reward/packing.py)
 
     def to(self, device: torch.device) -> "Batch":
         moved = {
@@ -45,34 +47,37 @@ class Batch:
 
 
 def balance(
-    lengths: Sequence[int], ranks: int, *, max_tokens: int, max_rows: int | None = None, quadratic: float = 0.0
-) -> list[list[list[int]]]:
+    lengths: Sequence[int], ranks: int, *, max_tokens: int, max_rows: int | None = None, quadratic: float = 0.0,
+    squares: Sequence[int] | None = None,
+) -> list[list[list[int]]]:  # fmt: skip
     """Divide conversations over ranks and forwards: [rank][forward] -> positions in `lengths`, ascending.
 
     Every rank gets the same number of forwards, the fewest in which each holds at most max_tokens tokens (and max_rows
     conversations); costs are as equal as the heaviest-first rule makes them. A forward may be empty when conversations are
-    fewer than ranks.
+    fewer than ranks. squares: what stands for L^2 in each one's cost, where it is not a document of its own.
     """
     if max(lengths) > max_tokens:
         raise CookbookError(
             f"a conversation of {max(lengths)} tokens does not fit into one forward of {max_tokens} tokens "
             "(data.micro_batch_size x data.max_length): raise one of them."
         )
+    squared = [n * n for n in lengths] if squares is None else squares
+    costs = [n + quadratic * square for n, square in zip(lengths, squared, strict=True)]
     fewest = max(-(-sum(lengths) // (max_tokens * ranks)), -(-len(lengths) // (max_rows * ranks)) if max_rows else 1)
     for forwards in range(fewest, len(lengths) + 1):
-        bins = _fill(lengths, ranks * forwards, max_tokens, max_rows, quadratic)
+        bins = _fill(lengths, costs, ranks * forwards, max_tokens, max_rows)
         if bins is not None:
-            return _deal(bins, lengths, ranks, quadratic)
+            return _deal(bins, costs, ranks)
     raise AssertionError("one conversation a forward always fits")
 
 
 def _fill(
-    lengths: Sequence[int], count: int, max_tokens: int, max_rows: int | None, quadratic: float
+    lengths: Sequence[int], costs: Sequence[float], count: int, max_tokens: int, max_rows: int | None
 ) -> list[list[int]] | None:
     bins: list[list[int]] = [[] for _ in range(count)]
     tokens = [0] * count
     heap = [(0.0, b) for b in range(count)]
-    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+    for i in sorted(range(len(lengths)), key=lambda i: (-costs[i], i)):
         full = []
         while heap:
             cost, b = heapq.heappop(heap)
@@ -83,20 +88,16 @@ def _fill(
             return None
         bins[b].append(i)
         tokens[b] += lengths[i]
-        heapq.heappush(heap, (cost + _cost(lengths[i], quadratic), b))
+        heapq.heappush(heap, (cost + costs[i], b))
         for item in full:
             heapq.heappush(heap, item)
     return [sorted(b) for b in bins]
 
 
-def _deal(bins: list[list[int]], lengths: Sequence[int], ranks: int, quadratic: float) -> list[list[list[int]]]:
+def _deal(bins: list[list[int]], costs: Sequence[float], ranks: int) -> list[list[list[int]]]:
     """Forwards that run at the same time on different ranks get neighbours in cost, so that nobody waits long."""
-    ordered = sorted(bins, key=lambda b: -sum(_cost(lengths[i], quadratic) for i in b))
+    ordered = sorted(bins, key=lambda b: -sum(costs[i] for i in b))
     return [ordered[rank::ranks] for rank in range(ranks)]
-
-
-def _cost(length: int, quadratic: float) -> float:
-    return length + quadratic * length * length
 
 
 def pack(examples: Sequence[Example], rows: Sequence[int], *, pad_id: int = 0, multiple: int = 1) -> Batch:

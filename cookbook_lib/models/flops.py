@@ -1,6 +1,7 @@
 """How much arithmetic a step is, so that speed can be given as a share of what the machine can do (MFU).
 
     forward of a document of L tokens   2 P L + 2 N H L^2 layers          P: weights that every token meets
+    of one that continues R tokens      2 P L + 2 N H (L^2 + 2 L R) layers
     its loss                            2 V D per supervised token        (the others never meet the vocabulary)
     training                            3 x forward                       (Kaplan et al., https://arxiv.org/abs/2001.08361)
     of a frozen weight                  2 x forward: no gradient of its own, one for what came before it
@@ -55,9 +56,12 @@ class Flops:
         """Cost of a token pair in units of a token's linear cost: what packing balances by."""
         return self.square / self.linear
 
-    def training(self, lengths: Sequence[int], supervised: float) -> float:
-        """Flops of forward and backward over these documents."""
-        forward = sum(self.linear * n + self.square * n * n for n in lengths) + self.head * supervised
+    def training(self, lengths: Sequence[int], supervised: float, continues: Sequence[int] | None = None) -> float:
+        """Flops of forward and backward over these segments. continues: which segment each one continues, -1 for none (as
+        attention.Segments; entries beyond the lengths are a row's tail); None: each is a document of its own."""
+        before = [0] * len(lengths) if continues is None else [lengths[root] if root >= 0 else 0 for root in continues]
+        squares = sum(n * (n + 2 * root) for n, root in zip(lengths, before, strict=False))
+        forward = self.linear * sum(lengths) + self.square * squares + self.head * supervised
         return 3 * forward - self.frozen * sum(lengths) - self.frozen_head * supervised
 
 

@@ -16,7 +16,7 @@ def fit(run: Run) -> Run:
                 synchronise_gradients(run.model, last=batch is micro_batches[-1])
                 loss = run.objective(run.model, batch)
                 (loss.total / units).backward()  # gradients add up over ranks; the mean is taken here alone
-                run.meter.add(loss, batch.lengths)
+                run.meter.add(loss, batch.lengths, batch.continues)
             run.update(step)
             run.report()
             if run.stopped():

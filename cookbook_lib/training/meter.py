@@ -29,25 +29,26 @@ class Meter:
     peak: float  # flop/s of one rank's device (its share of a shared CPU)
     sums: dict[str, torch.Tensor] = field(default_factory=dict)
     counts: dict[str, float] = field(default_factory=dict)
-    lengths: list[int] = field(default_factory=list)
+    tokens: int = 0
+    work: float = 0.0  # flops of these tokens; of the outputs that read them, when reduced
     begin: float = field(default_factory=time.perf_counter)
 
-    def add(self, loss: Loss, lengths: Sequence[int]) -> None:
-        """`lengths`: the documents of this forward, padding excluded (whole documents, also under sequence parallelism)."""
+    def add(self, loss: Loss, lengths: Sequence[int], continues: Sequence[int] | None = None) -> None:
+        """lengths: of the segments of this forward, padding excluded (whole ones, also under sequence parallelism). continues:
+        as Flops.training. No device is waited for: sums stay where they are until `reduce`."""
         for name, (total, count) in loss.stats.items():
-            self.sums[name] = self.sums.get(name, torch.zeros((), dtype=torch.float64)) + total.double().cpu()
+            sofar = self.sums.get(name)
+            self.sums[name] = total.double() if sofar is None else sofar + total.double()
             self.counts[name] = self.counts.get(name, 0.0) + count
-        self.lengths += lengths
+        self.tokens += sum(lengths)
+        self.work += self.flops.training(lengths, 0.0, continues)
 
     def reduce(self, prefix: str = "train/") -> dict[str, float]:
         names = sorted(self.sums)
         supervised = max(self.counts.values(), default=0.0)
         share = 1 / self.mesh.sp  # every rank of a sequence-parallel group reports the same documents
         mine = [float(self.sums[n]) for n in names] + [self.counts[n] for n in names]
-        mine += [
-            share * sum(self.lengths),
-            share * self.flops.training(self.lengths, 0.0) + self.flops.training([], supervised),
-        ]
+        mine += [share * self.tokens, share * self.work + self.flops.training([], supervised)]
         world = self.mesh.sum(torch.tensor(mine, dtype=torch.float64)).tolist()
         tokens, flops = world[-2:]
         seconds = time.perf_counter() - self.begin
@@ -64,7 +65,7 @@ class Meter:
         return metrics
 
     def reset(self) -> None:
-        self.sums, self.counts, self.lengths, self.begin = {}, {}, [], time.perf_counter()
+        self.sums, self.counts, self.tokens, self.work, self.begin = {}, {}, 0, 0.0, time.perf_counter()
 
 
 def _spreads(means: dict[str, float]) -> dict[str, float]:

@@ -9,7 +9,7 @@ forwards per step = the fewest in which every rank's share fits the budget (meas
 from dataclasses import dataclass
 
 from cookbook_lib.config import CookbookError
-from cookbook_lib.data.loader import Examples, Loader
+from cookbook_lib.data.loader import Examples, Loader, squares
 from cookbook_lib.parallel.mesh import Mesh
 
 LOOK_AT = 50  # steps whose layout is worked out for the table
@@ -129,12 +129,13 @@ def _notes(rows: int, batch_size: int, dp: int, row: str) -> list[str]:
 def _look(loader: Loader, step: int) -> dict[str, float]:
     layout = loader.layout(step)
     lengths = loader.examples.lengths
-    real = [[[int(lengths[i]) for i in forward] for forward in rank] for rank in layout]
-    costs = [sum(n + loader.quadratic * n * n for forward in rank for n in forward) for rank in real]
+    costs = lengths + loader.quadratic * squares(loader.examples)
+    mine = [[row for forward in rank for row in forward] for rank in layout]
+    work = [float(costs[rows].sum()) for rows in mine]
     return {
         "forwards": len(layout[0]),
-        "tokens": sum(sum(map(sum, rank)) for rank in real),
+        "tokens": sum(int(lengths[rows].sum()) for rows in mine),
         "computed": sum(loader.positions(forward) for rank in layout for forward in rank),
-        "slowest": max(costs),
-        "mean": sum(costs) / len(costs),
+        "slowest": max(work),
+        "mean": sum(work) / len(work),
     }

@@ -163,6 +163,13 @@ def test_the_square_counts():
     assert [sum([100, 100, *[10] * 40][i] for i in rank[0]) for rank in more] == [300, 300]
 
 
+def test_squares_that_are_given_count_in_place_of_the_lengths():
+    """Of equal lengths, the two whose attention is heavy are computed apart."""
+    parts = balance([10] * 4, 2, max_tokens=100, quadratic=1.0, squares=[100, 50, 50, 100])
+    assert sorted(rank[0] for rank in parts) == [[0, 1], [2, 3]]
+    assert balance([10] * 4, 2, max_tokens=100, quadratic=1.0) == [[[0, 2]], [[1, 3]]]
+
+
 def test_too_long_for_any_forward():
     with pytest.raises(
         CookbookError, match=r"101 tokens does not fit into one forward of 100 tokens \(data.micro_batch_size"

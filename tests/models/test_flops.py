@@ -10,33 +10,48 @@ from cookbook_lib.models.flops import Flops, matmul_rate, peak_flops
 from cookbook_lib.models.heads import PackedModel
 
 LENGTHS = (300, 20, 80)
+SHARED = (-1, 0, 0)  # the second and the third segment continue the first
 
 
 def plain_attention(q, k, v, *, segments, **_):
-    """Whole squares, every product in sight of the counter."""
+    """Whole rectangles of queries by the keys that they may see, every product in sight of the counter."""
     groups = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
-    documents = zip(*(x.split(segments.lengths, 2) for x in (q, k, v)), strict=True)
-    return torch.cat([(q @ k.transpose(-1, -2)).softmax(-1) @ v for q, k, v in documents], 2)
+    parts = list(zip(*(x.split(segments.lengths, 2) for x in (q, k, v)), strict=True))
+    roots = segments.continues or (-1,) * len(parts)
+    out = []
+    for (own_q, *own), root in zip(parts, roots, strict=True):
+        keys, values = own if root < 0 else (torch.cat(x, 2) for x in zip(parts[root][1:], own, strict=True))
+        out.append((own_q @ keys.transpose(-1, -2)).softmax(-1) @ values)
+    return torch.cat(out, 2)
 
 
-def counted_step(model, supervised: int) -> int:
+def counted_step(model, supervised: int, continues: tuple[int, ...] | None = None) -> int:
     total = sum(LENGTHS)
     positions = torch.cat([torch.arange(n) for n in LENGTHS])[None]
     bounds = (0, *torch.tensor(LENGTHS).cumsum(0).tolist())
     with FlopCounterMode(display=False) as counter:
         logits = PackedModel(model.hf, plain_attention)(
-            torch.arange(total)[None] % 100, positions, bounds, lambda hidden, weight: hidden[0, :supervised] @ weight.T
-        )
+            torch.arange(total)[None] % 100, positions, bounds,
+            lambda hidden, weight: hidden[0, :supervised] @ weight.T, continues,
+        )  # fmt: skip
         logits.sum().backward()
     return counter.get_total_flops()
 
 
-def test_a_training_step_is_counted_right(packed_model):
+@pytest.mark.parametrize("continues", [None, SHARED])
+def test_a_training_step_is_counted_right(packed_model, continues):
     ours = Flops.of(packed_model)
     upper_triangles = 3 * ours.square * sum(n * n for n in LENGTHS)  # computed here, and not needed
-    counted = counted_step(packed_model, supervised=50) - upper_triangles
-    assert ours.training(LENGTHS, 50) == pytest.approx(counted, rel=0.01)
+    counted = counted_step(packed_model, 50, continues) - upper_triangles
+    assert ours.training(LENGTHS, 50, continues) == pytest.approx(counted, rel=0.01)
+
+
+def test_what_answers_cost_behind_a_shared_prompt():
+    """Prompt 4, answers 2 and 3: 4^2 + (2^2 + 2 2 4) + (3^2 + 2 3 4) = 69, which is 6^2 + 7^2 less the prompt's second 4^2."""
+    flops = Flops(linear=10, square=2, head=5)
+    assert flops.training((4, 2, 3), 2, (-1, 0, 0, -1)) == 3 * (10 * 9 + 2 * 69 + 5 * 2), "the fourth is the row's tail"
+    assert flops.training((6, 7), 2) == 3 * (10 * 13 + 2 * (36 + 49) + 5 * 2)
 
 
 def test_only_supervised_tokens_pay_for_the_vocabulary(packed_model):
