@@ -76,7 +76,8 @@ def on_benchmarks(
 
 def _in_part(result: BenchmarkResult) -> BenchmarkResult:
     said = f"of the first {result.items:,} rows alone: not to be compared with published figures"
-    return replace(result, notes=(*result.notes, said))
+    parts = {name: replace(part, incomplete=said) for name, part in result.parts.items()}
+    return replace(result, notes=(*result.notes, said), incomplete=said, parts=parts)
 
 
 def _answer_rows(sft: Config, answers: Comparison | None) -> list[dict[str, str]]:

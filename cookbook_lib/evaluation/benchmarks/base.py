@@ -138,6 +138,7 @@ def evaluate(
         asked=hearing.asked,
         unparsed=hearing.unparsed,
         seconds=time.perf_counter() - start,
+        incomplete=whole.incomplete,
         notes=tuple(_notes(benchmark, items, hearing)),
     )
 
@@ -155,7 +156,8 @@ def _parts(figures: Sequence[Figure], items: Sequence[Item], seed: int) -> dict[
     for figure in figures:
         interval = figure.interval(groups, seed)
         prompts = len({groups[i] for i in figure.rows})
-        found[figure.name] = Part(interval.value, (interval.low, interval.high), len(figure.rows), prompts)
+        ends = interval.low, interval.high
+        found[figure.name] = Part(interval.value, ends, len(figure.rows), prompts, figure.incomplete)
     return found
 
 

@@ -4,11 +4,12 @@
     mean_of        sum_k c_k f_k / sum_k c_k                 a section of subsets, the overall of sections
 
 A weight says how often a row counts: once for the value, as often as its prompt was drawn for a draw of the bootstrap.
-A draw that leaves a subset without a row has no value and is left out.
+A draw that leaves a subset without a row has no value and is left out. A figure that lacks some of what it is by definition the
+mean of is `incomplete`, and so is every figure made of it: it is not to be compared with published ones.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,11 @@ class Figure:
     name: str
     rows: Rows
     statistic: Callable[[Weights], Floats]
+    incomplete: str = ""  # what its rows lack
+
+    def lacking(self, what: str) -> "Figure":
+        """The same figure, `what` missing from its rows; the same one for an empty text."""
+        return replace(self, incomplete="; ".join(filter(None, (self.incomplete, what))))
 
     def interval(self, groups: Sequence[str], seed: int = 0) -> Interval:
         """Value and 95 % interval, drawing whole groups (one name an item); all right or all wrong: Wilson's."""
@@ -44,7 +50,7 @@ def mean(name: str, rows: Iterable[int], values: Floats) -> Figure:
 
 
 def mean_of(name: str, figures: Sequence[Figure], weights: Sequence[float] | None = None) -> Figure:
-    """The (weighted) mean of figures, over all their rows."""
+    """The (weighted) mean of figures, over all their rows; incomplete where one of them is."""
     rows = np.unique(np.concatenate([figure.rows for figure in figures]))
     places = [np.searchsorted(rows, figure.rows) for figure in figures]
     shares = np.ones(len(figures)) if weights is None else np.asarray(weights, float)
@@ -53,7 +59,14 @@ def mean_of(name: str, figures: Sequence[Figure], weights: Sequence[float] | Non
         found = [figure.statistic(drawn[:, place]) for figure, place in zip(figures, places, strict=True)]
         return np.stack(found, 1) @ shares / shares.sum()
 
-    return Figure(name, rows, statistic)
+    lacking = [f"{figure.name} {figure.incomplete}" for figure in figures if figure.incomplete]
+    return Figure(name, rows, statistic, "; ".join(lacking))
+
+
+def without(wanted: Sequence[str], present: Iterable[str]) -> str:
+    """`without Math, Focus`, or nothing where all are there."""
+    missing = [name for name in wanted if name not in set(present)]
+    return f"without {', '.join(missing)}" if missing else ""
 
 
 def over(sums: Floats, counts: Floats) -> Floats:

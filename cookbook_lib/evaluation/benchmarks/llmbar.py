@@ -16,7 +16,7 @@ import numpy as np
 
 from cookbook_lib.data.origin import Origin
 from cookbook_lib.evaluation.benchmarks.base import Benchmark, register
-from cookbook_lib.evaluation.benchmarks.figures import Figure, Floats, mean, mean_of
+from cookbook_lib.evaluation.benchmarks.figures import Figure, Floats, mean, mean_of, without
 from cookbook_lib.evaluation.benchmarks.hearing import Duel, Heard
 from cookbook_lib.evaluation.benchmarks.items import (
     Item,
@@ -72,7 +72,8 @@ def figures(items: Sequence[Item], marks: Floats, by_score: bool) -> Iterator[Fi
     present = sorted(set(parts.tolist()), key=lambda name: (SUBSETS.index(name) if name in SUBSETS else 9, name))
     subsets = {name: mean(name, np.flatnonzero(parts == name), marks[:, 0]) for name in present}
     own = [subsets[name] for name in SUBSETS if name in subsets]
-    yield mean_of("overall", own or list(subsets.values()))
+    lacking = without(SUBSETS, subsets) if own else ""
+    yield mean_of("overall", own or list(subsets.values())).lacking(lacking)
     yield from subsets.values()
     adversarial = [subsets[name] for name in ADVERSARIAL if name in subsets]
     if len(adversarial) > 1:

@@ -10,12 +10,14 @@ Ends = tuple[float, float]
 
 @dataclass(frozen=True)
 class Part:
-    """A figure as a fraction, its 95 % interval (bootstrap over prompts; NaN for a single prompt), and what it counts."""
+    """A figure as a fraction (NaN where its rows give none), its 95 % interval (bootstrap over prompts; NaN for a single
+    prompt), what it counts, and what is missing from it."""
 
     value: float
     interval: Ends
     items: int
     prompts: int
+    incomplete: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,25 +40,32 @@ class BenchmarkResult:
     unparsed: int
     seconds: float
     notes: tuple[str, ...]
+    incomplete: str = ""
+
+    @property
+    def whole(self) -> Part:
+        """The overall figure, as its parts are."""
+        return Part(self.value, self.interval, self.items, self.prompts, self.incomplete)
 
     def as_json(self) -> dict[str, Any]:
         """Plain numbers, strings and None: json.dumps(..., allow_nan=False) takes it."""
-        whole = Part(self.value, self.interval, self.items, self.prompts)
         parts = {name: _numbers(part) for name, part in self.parts.items()}
         named = {"name": self.name, "judge": self.judge, "metric": self.metric}
         counts = {"asked": self.asked, "unparsed": self.unparsed, "seconds": self.seconds}
-        return named | _numbers(whole) | counts | {"parts": parts, "notes": list(self.notes), "rows": list(self.rows)}
+        return (
+            named | _numbers(self.whole) | counts | {"parts": parts, "notes": list(self.notes), "rows": list(self.rows)}
+        )
 
 
 def table_rows(results: Sequence[BenchmarkResult], *, parts: bool = True, spec: str = ".3f") -> list[dict[str, Any]]:
     """One dict a figure: benchmark, part, items, and a column for each judge, `0.734 [0.701, 0.765]`.
 
-    Results of the same benchmark share their rows. parts: False shows the overall figures alone.
+    Results of the same benchmark share their rows; a figure that lacks some of its rows is marked `incomplete`. parts: False
+    shows the overall figures alone.
     """
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for result in results:
-        whole = {"": Part(result.value, result.interval, result.items, result.prompts)}
-        for name, part in (whole | dict(result.parts) if parts else whole).items():
+        for name, part in ({"": result.whole} | dict(result.parts if parts else {})).items():
             row = {"benchmark": result.name, "part": name or result.metric, "items": part.items}
             found.setdefault((result.name, name), row)[result.judge] = _told(part, spec)
     order = {name: i for i, name in enumerate(dict.fromkeys(name for name, _ in found))}
@@ -65,11 +74,12 @@ def table_rows(results: Sequence[BenchmarkResult], *, parts: bool = True, spec: 
 
 def _told(part: Part, spec: str) -> str:
     low, high = part.interval
-    if math.isnan(part.value):
-        return "–"
-    return f"{part.value:{spec}}" + (f" [{low:{spec}}, {high:{spec}}]" if math.isfinite(low) else "")
+    known = not math.isnan(part.value)
+    ends = f" [{low:{spec}}, {high:{spec}}]" if known and math.isfinite(low) else ""
+    return (f"{part.value:{spec}}{ends}" if known else "–") + (" incomplete" if part.incomplete else "")
 
 
 def _numbers(part: Part) -> dict[str, Any]:
     value, low, high = (x if math.isfinite(x) else None for x in (part.value, *part.interval))
-    return {"value": value, "low": low, "high": high, "items": part.items, "prompts": part.prompts}
+    counts = {"items": part.items, "prompts": part.prompts}
+    return {"value": value, "low": low, "high": high, **counts, "incomplete": part.incomplete or None}

@@ -16,7 +16,7 @@ import numpy as np
 
 from cookbook_lib.data.origin import Origin, refuse
 from cookbook_lib.evaluation.benchmarks.base import Benchmark, register
-from cookbook_lib.evaluation.benchmarks.figures import Figure, Floats, mean, mean_of
+from cookbook_lib.evaluation.benchmarks.figures import Figure, Floats, mean, mean_of, without
 from cookbook_lib.evaluation.benchmarks.hearing import Duel, Heard, coin
 from cookbook_lib.evaluation.benchmarks.items import (
     Item,
@@ -84,15 +84,17 @@ def figures(items: Sequence[Item], marks: Floats, by_score: bool) -> Iterator[Fi
     weights = [1.0] * len(sections)
     prior = [subsets[name] for name in PRIOR_SETS if name in subsets]
     if prior:
-        sections, weights = [*sections, mean_of(PRIOR, prior)], [*weights, PRIOR_WEIGHT]
-    yield mean_of("overall", sections, weights)
+        lacking = without(PRIOR_SETS, subsets)
+        sections, weights = [*sections, mean_of(PRIOR, prior).lacking(lacking)], [*weights, PRIOR_WEIGHT]
+    yield mean_of("overall", sections, weights).lacking(without(tuple(SECTIONS), [one.name for one in sections]))
     yield from sections
     yield from subsets.values()
 
 
 def _section(name: str, counts: dict[str, int], subsets: dict[str, Figure]) -> Figure:
     present = [subset for subset in counts if subset in subsets]
-    return mean_of(name, [subsets[subset] for subset in present], [counts[subset] for subset in present])
+    found = mean_of(name, [subsets[subset] for subset in present], [counts[subset] for subset in present])
+    return found.lacking(without(tuple(counts), present))
 
 
 def notes(items: Sequence[Item], heard: Sequence[Heard]) -> Iterator[str]:

@@ -9,7 +9,9 @@
         score = 0.30 accuracy(tied) + 0.30 accuracy(ref)
               + 0.20 mean(gap_tied > spread) + 0.20 mean(min(gap_ref, gap_tied) > spread)
               + 0.01 mean(tanh(min(gap_ref, gap_tied) / spread - 1), NaN counting 0)        the means over n with both
-    overall   mean of the six
+    overall   mean of the six; Ties without a single pair of prompts have no score, and it is of the others
+
+A figure that lacks subsets, or in Ties the other prompt of a pair, is incomplete: marked so in tables and JSON.
 
 Every judge is asked for scores, as Ties require (a judge that writes: its ratings). A score that could not be read is below
 all others; a prompt none of whose answers was read is worth nothing (officially a guess, 1 in how many answers); in Ties an
@@ -24,7 +26,7 @@ import numpy as np
 
 from cookbook_lib.data.origin import Origin, refuse
 from cookbook_lib.evaluation.benchmarks.base import Benchmark, register
-from cookbook_lib.evaluation.benchmarks.figures import Figure, Floats, mean, mean_of, over
+from cookbook_lib.evaluation.benchmarks.figures import Figure, Floats, mean, mean_of, over, without
 from cookbook_lib.evaluation.benchmarks.hearing import Heard, Scores
 from cookbook_lib.evaluation.benchmarks.items import Item, Row, choice, prompt_group, require, texts, user_prompt
 from cookbook_lib.evaluation.intervals import Weights
@@ -99,25 +101,24 @@ def tie_marks(scores: Scores) -> tuple[float, float, float]:
 def figures(items: Sequence[Item], marks: Floats, by_score: bool) -> Iterator[Figure]:
     """Overall and subsets."""
     parts = np.array([item.part for item in items])
-    found = [_subset(name, items, marks, np.flatnonzero(parts == name)) for name in NAMES if name in parts]
-    subsets = [figure for figure in found if figure is not None]
-    yield mean_of("overall", subsets or [mean("overall", range(len(items)), np.full(len(items), math.nan))])
+    subsets = [_subset(name, items, marks, np.flatnonzero(parts == name)) for name in NAMES if name in parts]
+    alone, prompts = _alone(items)
+    scored = [figure for figure in subsets if figure.name != TIES or alone < prompts]
+    yield mean_of("overall", scored or subsets).lacking(without(NAMES, [figure.name for figure in scored]))
     yield from subsets
 
 
-def _subset(name: str, items: Sequence[Item], marks: Floats, rows: np.ndarray) -> Figure | None:
-    return ties(items, marks, rows) if name == TIES else mean(name, rows, marks[:, 0])
+def _subset(name: str, items: Sequence[Item], marks: Floats, rows: np.ndarray) -> Figure:
+    return ties(items, marks, rows).lacking(_unpaired(items)) if name == TIES else mean(name, rows, marks[:, 0])
 
 
-def ties(items: Sequence[Item], marks: Floats, rows: np.ndarray) -> Figure | None:
-    """The score of Ties; None where no prompt has both of its kinds."""
+def ties(items: Sequence[Item], marks: Floats, rows: np.ndarray) -> Figure:
+    """The score of Ties; NaN where no prompt has both of its kinds."""
     places: dict[str, dict[str, int]] = {kind: {} for kind in KINDS}
     for place, row in enumerate(rows):
         kind, _, number = items[row].id.partition(":")
         places[kind][number] = place
     both = [number for number in places["tied"] if number in places["ref"]]
-    if not both:
-        return None
     accurate, gap, spread = marks[rows, 1], marks[rows, 2], marks[rows, 3]
     ref, tied = ([places[kind][number] for number in both] for kind in KINDS)
     lower, spread = np.minimum(gap[ref], gap[tied]), spread[tied]
@@ -147,15 +148,25 @@ def notes(items: Sequence[Item], heard: Sequence[Heard]) -> Iterator[str]:
     missing = [name for name in NAMES if name not in present]
     if missing:
         yield f"without {', '.join(missing)}: the overall is the mean of the {len(present)} subsets that are there"
+    alone, prompts = _alone(items)
+    if prompts and alone == prompts:
+        yield "no prompt of Ties has both its ref and its tied row, so Ties has no score and is left out"
+    elif alone:
+        yield f"Ties {_unpaired(items)}, which count in the accuracies alone"
+
+
+def _alone(items: Sequence[Item]) -> tuple[int, int]:
+    """(prompts of Ties that lack their ref or their tied row, prompts of Ties)"""
     kinds: dict[str, set[str]] = defaultdict(set)
     for item in items:
         if item.part == TIES:
             kinds[item.group].add(item.id.partition(":")[0])
-    alone = sum(len(found) == 1 for found in kinds.values())
-    if kinds and alone == len(kinds):
-        yield "no prompt of Ties has both its ref and its tied row, so Ties has no score and is left out"
-    elif alone:
-        yield f"{counted(alone, 'prompt')} of Ties without its ref or its tied row, in the accuracies alone"
+    return sum(len(found) == 1 for found in kinds.values()), len(kinds)
+
+
+def _unpaired(items: Sequence[Item]) -> str:
+    alone, prompts = _alone(items)
+    return f"without the ref or the tied row of {alone:,} of {counted(prompts, 'prompt')}" if alone else ""
 
 
 REWARDBENCH2 = register(

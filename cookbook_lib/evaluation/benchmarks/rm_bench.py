@@ -19,7 +19,7 @@ import numpy as np
 
 from cookbook_lib.data.origin import MISSING, Origin, refuse
 from cookbook_lib.evaluation.benchmarks.base import Benchmark, register
-from cookbook_lib.evaluation.benchmarks.figures import Figure, Floats, mean, mean_of
+from cookbook_lib.evaluation.benchmarks.figures import Figure, Floats, mean, mean_of, without
 from cookbook_lib.evaluation.benchmarks.hearing import Duel, Heard, coin
 from cookbook_lib.evaluation.benchmarks.items import (
     Item,
@@ -86,10 +86,10 @@ def figures(items: Sequence[Item], marks: Floats, by_score: bool) -> Iterator[Fi
         for domain, own in rows.items()
     }
     domains = [mean_of(domain, found) for domain, found in levels.items()]
-    yield mean_of("overall", domains)
+    yield mean_of("overall", domains).lacking(without(DOMAINS, rows))
     yield from domains
     for k, level in enumerate(LEVELS):
-        yield mean_of(level, [found[k] for found in levels.values()])
+        yield mean_of(level, [found[k] for found in levels.values()]).lacking(without(DOMAINS, rows))
     for found in levels.values():
         yield from found
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from cookbook_lib.data.origin import MISSING, Origin, refuse
 from cookbook_lib.evaluation.benchmarks.base import Benchmark, register
-from cookbook_lib.evaluation.benchmarks.figures import Figure, Floats, mean, mean_of
+from cookbook_lib.evaluation.benchmarks.figures import Figure, Floats, mean, mean_of, without
 from cookbook_lib.evaluation.benchmarks.hearing import Duel, Heard, coin
 from cookbook_lib.evaluation.benchmarks.items import Item, Row, answer, prompt_group, prompt_messages, require, text
 
@@ -73,7 +73,7 @@ def figures(items: Sequence[Item], marks: Floats, by_score: bool) -> Iterator[Fi
     """Overall, its four quarters, then each scenario of them."""
     parts = np.array([item.part for item in items])
     quarters = [mean(name, np.flatnonzero(parts == name), marks[:, 0]) for name in QUARTERS if name in parts]
-    yield mean_of("overall", quarters)
+    yield mean_of("overall", quarters).lacking(without(QUARTERS, parts))
     yield from quarters
     scenarios: dict[str, list[int]] = {}
     for i, item in enumerate(items):

@@ -1,15 +1,18 @@
 """RewardBench 2: the split of shared first places, and Ties against the formula written down a second time."""
 
 import itertools
+import json
 import math
 
 import numpy as np
 import pytest
 
 from cookbook_lib.config import CookbookError
-from cookbook_lib.evaluation.benchmarks import REWARDBENCH2, Scores, evaluate
+from cookbook_lib.evaluation.benchmarks import REWARDBENCH2, Scores, evaluate, table_rows
 from cookbook_lib.evaluation.benchmarks.rewardbench2 import tie_marks, worth
 from tests.evaluation.benchmarks.rows import Compared, Scored, judged, loaded, rewardbench2
+
+PAIRED = (("ref:1", "ref"), ("tied:1", "tied"), ("tied:2", "tied"))
 
 
 @pytest.mark.parametrize(
@@ -115,8 +118,27 @@ def test_every_judge_is_asked_for_scores(tmp_path):
 def test_ties_without_partners_have_no_score(tmp_path):
     rows = [rewardbench2("Math", "1"), rewardbench2("Ties", "ref:1"), rewardbench2("Ties", "tied:2", 2)]
     result = evaluate(Scored(lambda text: float("+" in text)), REWARDBENCH2, loaded(REWARDBENCH2, rows, tmp_path))
-    assert set(result.parts) == {"Math"}
     assert any("no prompt of Ties has both" in note for note in result.notes)
+    assert result.value == result.parts["Math"].value == 1
+    ties = json.loads(json.dumps(result.as_json(), allow_nan=False))["parts"]["Ties"]
+    assert (ties["value"], ties["incomplete"]) == (None, "without the ref or the tied row of 2 of 2 prompts")
+    assert {row["part"]: row["scored"] for row in table_rows([result])} == {
+        "mean of subsets": "1.000 incomplete", "Math": "1.000", "Ties": "– incomplete",
+    }  # fmt: skip
+
+
+def test_a_figure_that_lacks_rows_says_so_and_so_does_all_that_is_made_of_it(tmp_path):
+    rows = [rewardbench2(name, "1") for name in ("Factuality", "Precise IF", "Math", "Safety")]
+    rows += [rewardbench2("Ties", identity, 1 + (kind == "tied")) for identity, kind in PAIRED]
+    result = evaluate(Scored(lambda text: float("+" in text)), REWARDBENCH2, loaded(REWARDBENCH2, rows, tmp_path))
+    lacks = "without the ref or the tied row of 1 of 2 prompts"
+    assert result.parts["Ties"].incomplete == lacks and result.parts["Math"].incomplete == ""
+    assert result.incomplete == result.as_json()["incomplete"] == f"Ties {lacks}; without Focus"
+    assert f"Ties {lacks}, which count in the accuracies alone" in result.notes
+    whole = [*rows, rewardbench2("Focus", "1"), rewardbench2("Ties", "ref:2")]
+    complete = evaluate(Scored(lambda text: float("+" in text)), REWARDBENCH2, loaded(REWARDBENCH2, whole, tmp_path))
+    assert complete.as_json()["incomplete"] is None and complete.value > 0.99
+    assert "incomplete" not in str(table_rows([complete]))
 
 
 @pytest.mark.parametrize(
