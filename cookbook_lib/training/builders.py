@@ -46,7 +46,7 @@ from cookbook_lib.training.meter import Meter
 from cookbook_lib.training.objectives.base import Objective
 from cookbook_lib.training.optim import make_optimizer, make_rate
 from cookbook_lib.training.plan import Plan, make_plan
-from cookbook_lib.training.run import Progress, Run
+from cookbook_lib.training.run import Measured, Progress, Run
 from cookbook_lib.training.self_test import compute_dtype
 
 log = logging.getLogger(__name__)
@@ -201,7 +201,7 @@ def open_run(
         ),
         meter=Meter(mesh, flops, peak),
         val_meter=Meter(mesh, flops, peak),
-        export=lambda folder: _export(folder, config, base, model, run.validated),
+        export=partial(_export, config=config, base=base, model=model),
         merge=_merge(config, base, model, mesh),
     )
     resumed = run.progress.step if resume(run) else None
@@ -241,15 +241,15 @@ def _replay(folder: Path, resumed_step: int | None, watch: Sequence[Tracker]) ->
             tracker.log(int(row["step"] or 0), known)
 
 
-def _export(folder: Path, config: Config, base: Base, model: PackedModel, validated: dict[str, float]) -> None:
+def _export(folder: Path, measured: Measured, *, config: Config, base: Base, model: PackedModel) -> None:
     """What makes a folder of weights a model that anyone can load, and where it came from."""
     model.hf.config.save_pretrained(folder)
     export_adapter(model, folder)
     origin: dict[str, Any] = {"base": str(base.folder.resolve()), "recipe": config.recipe}
     if isinstance(model, ScoreModel):
         _save_padding_tokenizer(base.tokenizer, model.hf.config.pad_token_id, folder)
-        known = {name.removeprefix("val/"): value for name, value in validated.items() if "score" in name}
-        origin["scores"] = {"mean": known.get("score"), "std": known.get("score_std")}  # on the validation data
+        known = measured.figures
+        origin["scores"] = {"mean": known.get("score"), "std": known.get("score_std"), "of": measured.of}
     else:
         if (stops := base.folder / GENERATION_CONFIG_NAME).is_file():
             shutil.copyfile(

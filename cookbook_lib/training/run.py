@@ -45,6 +45,18 @@ class Progress:
     skipped_in_a_row: int = 0
 
 
+@dataclass(frozen=True)
+class Measured:
+    """The newest figures of the objective, by their names without `train/` or `val/`, and in words what they are of."""
+
+    figures: dict[str, float] = field(default_factory=dict)
+    of: str = "nothing yet: saved before the first report"
+
+    @classmethod
+    def among(cls, metrics: dict[str, float], prefix: str, of: str) -> "Measured":
+        return cls({name.removeprefix(prefix): x for name, x in metrics.items() if name.startswith(prefix)}, of)
+
+
 @dataclass
 class Run:
     config: Config
@@ -59,13 +71,14 @@ class Run:
     checkpoints: Checkpoints
     meter: Meter
     val_meter: Meter
-    export: Callable[[Path], None]  # writes config and tokenizer beside the weights
+    export: Callable[[Path, Measured], None]  # writes config, tokenizer and what is known beside the weights
     merge: Merge | None = None  # makes plain weights of a checkpoint that holds an adapter
     tracker: Tracker = field(default_factory=NullTracker)
     progress: Progress = field(default_factory=Progress)
     stop: StopRequest = field(default_factory=StopRequest)
     last: dict[str, float] = field(default_factory=dict)  # metrics of the last report
     validated: dict[str, float] = field(default_factory=dict)
+    measured: Measured = field(default_factory=Measured)
     inside_step: bool = False  # between the first forward and the update
 
     # -- around the loop ---------------------------------------------------------------------------------------------------
@@ -119,6 +132,7 @@ class Run:
         if not (last or validates or saves or _due(step, trainer.log_freq) or "train/skipped_steps" in self.last):
             return
         self.last |= self.meter.reduce()
+        self.measured = Measured.among(self.last, "train/", f"training data, up to step {step}")
         if validates:
             self._validate(self.last)
         else:
@@ -170,6 +184,7 @@ class Run:
             return
         self.validated = validate(self)
         p = self.progress
+        self.measured = Measured.among(self.validated, "val/", f"validation data, at step {p.step}")
         better = self._is_better(self.validated)
         p.worse = 0 if better else p.worse + 1
         self.tracker.log(p.step, metrics | self.validated)
@@ -193,8 +208,15 @@ class Run:
         if self.checkpoints.last_step == self.progress.step and not best:
             return
         state: dict[str, Any] = {"progress": vars(self.progress).copy(), "model": self.model.facts()}
+        measured = self.measured  # of now, whenever it is written
         self.checkpoints.save(
-            self.progress.step, self.model, self.optimizer, state, self.export, metric=self.progress.best, best=best
+            self.progress.step,
+            self.model,
+            self.optimizer,
+            state,
+            lambda folder: self.export(folder, measured),
+            metric=self.progress.best,
+            best=best,
         )
 
 
@@ -209,7 +231,7 @@ def validate(run: Run) -> dict[str, float]:
     run.model.eval()
     run.val_meter.reset()
     for batch in run.val_loader.epoch():
-        run.val_meter.add(run.objective(run.model, batch), batch.lengths)
+        run.val_meter.add(run.objective(run.model, batch), batch.lengths, batch.continues)
     run.model.train()
     rest(run.model)
     metrics = run.val_meter.reduce("val/")
