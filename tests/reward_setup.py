@@ -63,6 +63,12 @@ class Setup:
         (folder / "config.json").write_text(json.dumps({name: v for name, v in config.items() if v is not None}))
         return folder
 
+    def broken(self, text: str) -> Path:
+        """The reward model with this for a config.json."""
+        folder = self.copy()
+        (folder / "config.json").write_text(text)
+        return folder
+
     def config(self, recipe: str, *overrides: str) -> Config:
         always = [
             f"data.cache_dir={self.folder}/tokens",

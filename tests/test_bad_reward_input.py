@@ -108,7 +108,7 @@ RUNS: dict[str, tuple[Callable[[Setup], Any], str]] = {
     ),
     "accuracy of scores": (
         lambda s: s.config("pointwise", "trainer.best_metric=val/accuracy"),
-        "best_metric is val/accuracy, but only bradley_terry has an accuracy; set val/loss",
+        "best_metric is val/accuracy, but only bradley_terry .* accuracy; set val/loss",
     ),
     "accuracy of nothing": (
         lambda s: s.config("bradley_terry", "trainer.best_metric=val/accuracy"),
@@ -165,6 +165,22 @@ RUNS: dict[str, tuple[Callable[[Setup], Any], str]] = {
     "a causal checkpoint": (
         lambda s: ScoringModel(s.base.folder),
         "is no reward model .*: give a trained one, or train one from it with the recipe bradley_terry or pointwise",
+    ),
+    "a config.json that is no JSON": (
+        lambda s: ScoringModel(s.broken('{"architectures": [')),
+        r"config.json is no JSON \(.*\): copy it anew from where the model is from",
+    ),
+    "a config.json that is no object": (
+        lambda s: ScoringModel(s.broken("[1, 2]")),
+        r"config.json is \[1, 2\], not a JSON object: copy it anew",
+    ),
+    "a base whose config.json is no JSON": (
+        lambda s: s.model("bradley_terry", s.broken("{")),
+        r"config.json is no JSON \(.*\): copy it anew",
+    ),
+    "a base of an unknown kind": (
+        lambda s: s.model("bradley_terry", s.copy(model_type="qwen99")),
+        "transformers opens no model of type 'qwen99' .*: use another",
     ),
     "unknown device": (
         lambda s: ScoringModel(s.rewarding, device="tpu"),

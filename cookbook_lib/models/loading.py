@@ -30,6 +30,7 @@ from cookbook_lib.models.shards import Region, own_part
 from cookbook_lib.models.tiny import quiet
 
 PACKABLE = {"full_attention", "sliding_attention"}
+CONFIG = "config.json"
 WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,9 @@ def find_model(name: str) -> Path:
 
 
 def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """The model's tokenizer. Raises CookbookError when the folder holds none."""
+    """The model's tokenizer. Raises CookbookError when the folder holds none, or a config.json that is broken."""
+    if (folder / CONFIG).is_file():
+        stated(folder)  # a tokenizer that reads it would be blamed for it
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
@@ -71,9 +74,36 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
     return tokenizer
 
 
+def stated(folder: Path) -> dict[str, Any]:
+    """What config.json says. Raises CookbookError when it is no JSON object."""
+    try:
+        found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except ValueError as error:  # of the bytes, or of the JSON in them
+        raise CookbookError(
+            f"{folder / CONFIG} is no JSON ({error}): copy it anew from where the model is from."
+        ) from None
+    if not isinstance(found, dict):
+        raise CookbookError(
+            f"{folder / CONFIG} is {found!r:.60}, not a JSON object: copy it anew from where the model is from."
+        )
+    return found
+
+
+def open_config(folder: Path, *, trust_remote_code: bool = False) -> Any:
+    """The model's config, as transformers reads it. Raises CookbookError for one that is broken, or of an unknown kind."""
+    kind = stated(folder).get("model_type")
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except ValueError as error:
+        first_line = str(error).strip().partition("\n")[0]
+        raise CookbookError(
+            f"{folder}: transformers opens no model of type {kind!r} ({first_line}): use another."
+        ) from error
+
+
 def build_model(folder: Path, attend: Attend, *, trust_remote_code: bool = False) -> PackedModel:
     """The decoder's structure on the meta device, fp32, under our attention. Fill it with `load_weights`."""
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    config = open_config(folder, trust_remote_code=trust_remote_code)
     refuse_unpackable(config, folder)
     _refuse_classifiers(config, folder)
     with torch.device("meta"):

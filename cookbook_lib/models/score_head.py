@@ -14,19 +14,18 @@ AutoModelForSequenceClassification: no bias, labels named in config.json, a pad 
 Ordinal by cumulative logits: Cheng et al., https://arxiv.org/abs/0704.1028.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerBase
+from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.models.attention import ATTENTION, Attend
 from cookbook_lib.models.heads import PackedModel
-from cookbook_lib.models.loading import refuse_unpackable
+from cookbook_lib.models.loading import open_config, refuse_unpackable, stated
 
 Kind = Literal["scalar", "regression", "ordinal", "classification"]
 RECORD = "score_head"  # the key of config.json under which plain transformers keeps it for us
@@ -72,7 +71,9 @@ class ScoreHead:
             return self.lowest + each.sigmoid().sum(-1)
         if self.kind == "classification":
             return each.softmax(-1) @ torch.arange(self.lowest, self.highest + 1, device=raw.device, dtype=raw.dtype)
-        mean, scale = (torch.tensor(x, device=raw.device, dtype=raw.dtype) for x in (self.mean, self.scale))
+        mean, scale = (
+            torch.tensor(x, dtype=raw.dtype).to(raw.device, non_blocking=True) for x in (self.mean, self.scale)
+        )
         return mean + scale * each.squeeze(-1)
 
     @staticmethod
@@ -141,7 +142,7 @@ def build_score_model(
     head: what it is to learn; None takes the folder's own. Raises CookbookError for a folder whose head is another, for a
     language model without `head`, for an architecture that transformers has no sequence classifier of.
     """
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    config = open_config(folder, trust_remote_code=trust_remote_code)
     refuse_unpackable(config, folder)
     trained = is_score_model(folder)
     if head is None and not trained:
@@ -172,9 +173,8 @@ def build_score_model(
 
 
 def is_score_model(folder: Path) -> bool:
-    """Whether a model's folder holds a sequence classifier."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return any(name.endswith("ForSequenceClassification") for name in config.get("architectures") or [])
+    """Whether a model's folder holds a sequence classifier. Raises CookbookError where its config.json is broken."""
+    return any(name.endswith("ForSequenceClassification") for name in stated(folder).get("architectures") or [])
 
 
 def choose_pad(tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> int:
