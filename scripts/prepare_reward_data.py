@@ -1,4 +1,5 @@
-"""Turn published or local preferences and scores into train.parquet, test.parquet and report.json for reward models."""
+"""Turn published or local preferences and scores into train.parquet, test.parquet and report.json, for reward models and
+for reinforcement learning."""
 
 from __future__ import annotations
 
@@ -11,11 +12,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data import quality
+from cookbook_lib.data.catalog import SOURCES
+from cookbook_lib.data.converters import CONVERTERS
+from cookbook_lib.data.judge.job import ASKS, TaskJob
+from cookbook_lib.data.judge.prepare import prepare_tasks
 from cookbook_lib.data.report import table
 from cookbook_lib.data.reward.catalog import REWARD_SOURCES
 from cookbook_lib.data.reward.prepare import RewardJob, prepare_reward
 from cookbook_lib.data.reward.registry import KINDS, REWARD_CONVERTERS, RewardOptions, weights_from
 from cookbook_lib.data.sources import load_loader
+
+ANSWERING = ("gsm8k", "char_count", "embedded")  # sources of prepare_sft_data.py that know their answers
 
 EXAMPLES = """
 examples
@@ -34,12 +41,23 @@ examples
     python scripts/prepare_reward_data.py --source openjudge --input bradley_terry/ --output reward_data \\
         --decontaminate rewardbench2=rewardbench2.parquet --decontaminate llmbar=LLMBar_Natural.json
 
+  prompts for reinforcement learning of a judge that writes: how good is it? which is better? (in both orders)
+    python scripts/prepare_reward_data.py --source embedded --kind score-judge --output judge_data
+    python scripts/prepare_reward_data.py --source helpsteer2 --kind preference-judge --ties keep --output judge_data
+    python scripts/prepare_reward_data.py --source ultrafeedback --input train.jsonl --kind score-judge \\
+        --score-range 1,10 --rubric my_rubric.yaml --output judge_data --tokenizer Qwen/ --max-prompt-length 4096
+  prompts whose answers can be checked: school mathematics, letters in words
+    python scripts/prepare_reward_data.py --source gsm8k --input train.jsonl.gz --kind answers --output rl_data
+    python scripts/prepare_reward_data.py --source char_count --kind answers --output rl_data
+
   a source of your own: a function under @register_reward_source or @register_reward_converter in a file of yours
     python scripts/prepare_reward_data.py --loader my_tickets.py --source tickets --output reward_data
 
-pairs or scores
+pairs, scores or prompts
   pairs   {prompt, chosen, rejected, margin, tie}    for Bradley-Terry; margin is how much better, where that is known
   scores  {prompt, response, score, ...}             for a pointwise model
+  score-judge, preference-judge, answers             {data_source, prompt, ability, reward_model, extra_info}, verl's layout,
+                                                     of scores, of pairs, and of the sources of prepare_sft_data.py
   A source that holds both makes pairs unless --kind scores is given. Answers of equal score, and comparisons that found
   no difference, are ties: dropped, or with --ties keep marked as such; the report counts them either way.
 
@@ -57,7 +75,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         load_loaders(arguments)
         given = parser().parse_args(arguments)
-        summary = prepare_reward(job_from(given))
+        job = job_from(given)
+        summary = prepare_tasks(job) if isinstance(job, TaskJob) else prepare_reward(job)
     except CookbookError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -76,15 +95,27 @@ def load_loaders(arguments: list[str] | None) -> None:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     sources = "\n".join(f"  {name:<22} {made_of(name):<14} {source.about}" for name, source in REWARD_SOURCES.items())
-    epilog = f"sources\n{sources}\n{EXAMPLES}"
+    answering = "\n".join(f"  {name:<22} {'answers':<14} {SOURCES[name].about}" for name in ANSWERING)
+    epilog = f"sources\n{sources}\n{answering}\n{EXAMPLES}"
     made = argparse.ArgumentParser(description=__doc__, epilog=epilog, formatter_class=argparse.RawTextHelpFormatter)
     add = made.add_argument
-    add("--source", required=True, choices=list(REWARD_SOURCES), metavar="NAME", help="format of the data, see below")
+    add(
+        "--source",
+        required=True,
+        choices=list(REWARD_SOURCES | SOURCES),
+        metavar="NAME",
+        help="format of the data, see below",
+    )
     add("--output", required=True, type=Path, metavar="FOLDER", help="where the files go; made if need be")
-    add("--kind", choices=KINDS, help="what to make of it (default: pairs where the source can, see below)")
+    add("--kind", choices=(*KINDS, *ASKS), help="what to make of it (default: pairs where the source can, see below)")
     add("--input", action="append", default=[], metavar="PATH", help="file, folder or hub:name; may be given again")
     add("--loader", action="append", metavar="FILE.py", help="run a file that registers sources or converters of yours")
-    add("--converter", choices=list(REWARD_CONVERTERS), metavar="NAME", help="read the source's rows as another format")
+    add(
+        "--converter",
+        choices=list(REWARD_CONVERTERS | CONVERTERS),
+        metavar="NAME",
+        help="read the source's rows as another format",
+    )
     add("--limit", type=int, default=-1, metavar="N", help="read at most N rows (default: all)")
     add("--test-ratio", type=float, default=0.1, metavar="R", help="share of the prompts kept for test (default: 0.1)")
     add("--seed", type=int, default=0, help="of the split, and of the embedded world (default: 0)")
@@ -96,6 +127,9 @@ def parser() -> argparse.ArgumentParser:
     add("--answer-fields", default="answer1,answer2", metavar="A,B", help="label_studio: data fields of the answers")
     add("--control", metavar="NAME", help="label_studio: the tag that says which answer is better")
     add("--min-agreement", type=float, default=0.0, metavar="R", help="label_studio: least share of the annotators")
+    add("--rubric", metavar="FILE.yaml", help="judges: what is judged by; or a name such as full")
+    add("--score-range", metavar="LOW,HIGH", help="score-judge: what the source's scores lie between (stars: 1,5)")
+    add("--max-prompt-length", type=int, metavar="N", help="judges, answers: drop prompts of more tokens, rendered")
     add("--decontaminate", action="append", default=[], metavar="NAME=FILE", help="leave out what a benchmark asks")
     add("--min-characters", type=int, default=0, metavar="N", help="drop shorter prompts with an answer (default: 0)")
     add("--max-characters", type=int, metavar="N", help="drop longer prompts with an answer (default: no limit)")
@@ -114,28 +148,38 @@ def made_of(source: str) -> str:
 
 
 def job_from(given: argparse.Namespace) -> RewardJob:
-    """The job that the arguments describe."""
+    """The job that the arguments describe; a TaskJob for the kinds that are prompts."""
     filters = (
         quality.not_empty,
         quality.length(given.max_characters, given.min_characters),
         quality.turns(given.max_turns, given.min_turns),
     )
-    return RewardJob(
-        source=given.source,
-        output=given.output,
-        inputs=tuple(given.input),
-        converter=given.converter,
-        limit=given.limit,
-        test_ratio=given.test_ratio,
-        seed=given.seed,
-        kind=given.kind,
-        options=options_from(given),
-        decontaminate=benchmarks_from(given.decontaminate),
-        filters=filters,
-        keep_duplicates=given.keep_duplicates,
-        tokenizer=given.tokenizer,
-        progress=given.progress or sys.stderr.isatty(),
-    )
+    said = {
+        "source": given.source,
+        "output": given.output,
+        "inputs": tuple(given.input),
+        "converter": given.converter,
+        "limit": given.limit,
+        "test_ratio": given.test_ratio,
+        "seed": given.seed,
+        "options": options_from(given),
+        "decontaminate": benchmarks_from(given.decontaminate),
+        "filters": filters,
+        "keep_duplicates": given.keep_duplicates,
+        "tokenizer": given.tokenizer,
+        "progress": given.progress or sys.stderr.isatty(),
+    }
+    prompts = {
+        "rubric": given.rubric,
+        "score_range": range_from(given.score_range),
+        "max_prompt_length": given.max_prompt_length,
+    }
+    if given.kind in ASKS:
+        return TaskJob(**said, ask=given.kind, **prompts)
+    idle = [f"--{name.replace('_', '-')}" for name, value in prompts.items() if value is not None]
+    if idle:
+        raise CookbookError(f"{', '.join(idle)} has no effect on {given.kind or 'pairs and scores'}; leave it out")
+    return RewardJob(**said, kind=given.kind)
 
 
 def options_from(given: argparse.Namespace) -> RewardOptions:
@@ -150,6 +194,17 @@ def options_from(given: argparse.Namespace) -> RewardOptions:
         control=given.control,
         min_agreement=given.min_agreement,
     )
+
+
+def range_from(given: str | None) -> tuple[float, float] | None:
+    """LOW,HIGH as numbers."""
+    if given is None:
+        return None
+    try:
+        low, high = map(float, given.split(","))
+    except ValueError:
+        raise CookbookError(f"score range is {given!r}, but it is LOW,HIGH; write 1,5 for stars") from None
+    return low, high
 
 
 def benchmarks_from(given: list[str]) -> dict[str, tuple[str, ...]]:

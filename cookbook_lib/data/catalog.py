@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cookbook_lib.data import converters as converters
+from cookbook_lib.data.char_count import char_count_rows
 from cookbook_lib.data.sources import SOURCES as SOURCES
 from cookbook_lib.data.sources import Source, register_source
 from cookbook_lib.data.synthetic import embedded_rows
@@ -34,3 +35,9 @@ SOURCES.update({source.name: source for source in PUBLISHED})
 def embedded(limit: int, seed: int) -> Iterable[dict[str, Any]]:
     """Rows of Larkspur Lane (synthetic.py)."""
     return embedded_rows(EMBEDDED_ROWS if limit < 0 else limit, seed)
+
+
+@register_source("char_count", converter="gsm8k", about="how often a letter stands in a made-up word; made here")
+def char_count(limit: int, seed: int) -> Iterable[dict[str, Any]]:
+    """Questions whose answers can be counted (char_count.py)."""
+    return char_count_rows(EMBEDDED_ROWS if limit < 0 else limit, seed)

@@ -23,7 +23,7 @@ class Lengths:
     def __init__(self, tokenizer: str | None = None) -> None:
         self._lengths = array("I")
         self._waiting: list[str] = []
-        self._tokenizer = _load(tokenizer) if tokenizer else None
+        self._tokenizer = tokenizer_at(tokenizer) if tokenizer else None
         self.unit = "tokens of the contents" if tokenizer else "characters"
 
     def add(self, conversation: Conversation) -> None:
@@ -52,7 +52,8 @@ class Lengths:
             self._waiting.clear()
 
 
-def _load(path: str) -> Any:
+def tokenizer_at(path: str) -> Any:
+    """The tokenizer in a folder; raises CookbookError where there is none."""
     from transformers import AutoTokenizer
 
     try:

@@ -118,7 +118,7 @@ def write_splits(
     started, spool = time.monotonic(), job.output / "spool.parquet"
     try:
         with writer_for(spool) as writer:
-            for record in _passed(records, job, tally):
+            for record in passed(records, job, tally):
                 _spool(record, writer, tally)
         splits = publish_split(spool, job.output, tally.groups.test_groups(job.test_ratio, job.seed), writer.finished)
     except OSError as error:
@@ -189,7 +189,8 @@ def _conversations(job: Job, source: Source, converter: Converter, report: Repor
         yield with_system(conversation, job.system)
 
 
-def _passed(records: Iterable[Record], job: Preparation, tally: Tally[Record]) -> Iterator[Record]:
+def passed(records: Iterable[Record], job: Preparation, tally: Tally[Record]) -> Iterator[Record]:
+    """The records that no filter of the job drops, and that did not come before."""
     for record in records:
         found = (keep(seen) for seen in tally.conversations(record) for keep in job.filters)
         reason = next(filter(None, found), None)

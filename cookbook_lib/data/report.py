@@ -142,7 +142,7 @@ def table(summary: dict[str, Any]) -> str:
     lines = [f"{summary['rows_read']:>10,}  rows read ({summary['rows_per_second']:,} rows/s)"]
     lines += [f"{entry['count']:>10,}  dropped: {reason}" for reason, entry in summary["dropped"].items()]
     lines += [f"{count:>10,}  kept {what}" for what, count in summary["repaired"].items()]
-    lines += [f"{summary['kept']:>10,}  {summary.get('kind', 'conversations')} kept"]
+    lines += [f"{summary['kept']:>10,}  {summary.get('unit') or summary.get('kind', 'conversations')} kept"]
     lines += [f"{split['rows']:>10,}  {name}: {split['file']}" for name, split in splits.items() if split["file"]]
     if summary.get("test_ratio") and not splits["test"]["rows"]:
         lines += [f"{0:>10,}  test: every row has the same prompt, so there is nothing to set aside"]

@@ -10,7 +10,7 @@ people do disagree, and counted.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -66,10 +66,7 @@ def prepare_reward(job: RewardJob) -> dict[str, Any]:
             report.repair(OPPOSED)
 
     tally = Tally(report, Lengths(job.tokenizer), duplicates, stratum_of_record, conversations_of, notice)
-    records = converted_rewards(rows_of(job, source, report), converter, kind, job.options, report)
-    if contamination:
-        records = uncontaminated(records, contamination, report)
-    records = kept_pairs(records, job.options, report)
+    records = records_of(job, source, converter, kind, report, contamination)
     writer = pair_writer if kind == "pairs" else score_writer
 
     def facts() -> dict[str, Any]:
@@ -77,6 +74,21 @@ def prepare_reward(job: RewardJob) -> dict[str, Any]:
         return said | {"benchmarks": contamination.summary()} if contamination else said
 
     return write_splits(job, tally, records, writer, facts)
+
+
+def records_of(
+    job: RewardJob,
+    source: Source,
+    converter: RewardConverter,
+    kind: Kind,
+    report: Report,
+    contamination: Contamination | None,
+) -> Iterator[RewardRecord]:
+    """The records of a job's rows, less what benchmarks ask, ties and narrow pairs."""
+    records = converted_rewards(rows_of(job, source, report), converter, kind, job.options, report)
+    if contamination:
+        records = uncontaminated(records, contamination, report)
+    return kept_pairs(records, job.options, report)
 
 
 def checked_reward(job: RewardJob) -> tuple[Source, RewardConverter, Kind]:

@@ -89,6 +89,7 @@ class RewardConverter:
     kinds: tuple[Kind, ...] = ("pairs",)
     uses: tuple[str, ...] = ()
     gather: Gather | None = None
+    scale: tuple[float, float] | None = None  # what its scores lie between, where that is always the same
 
 
 REWARD_CONVERTERS: dict[str, RewardConverter] = {}
@@ -101,12 +102,13 @@ def register_reward_converter(
     kinds: tuple[Kind, ...] = ("pairs",),
     uses: tuple[str, ...] = (),
     gather: Gather | None = None,
+    scale: tuple[float, float] | None = None,
 ) -> Callable[[AnyRewardConvert], AnyRewardConvert]:
     """Decorator: the function takes (row, kind, options) and returns records of that kind; the first kind is the default."""
 
     def register(convert: AnyRewardConvert) -> AnyRewardConvert:
         said = about or (convert.__doc__ or "").strip()
-        REWARD_CONVERTERS[name] = RewardConverter(name, convert, said, kinds, uses, gather)
+        REWARD_CONVERTERS[name] = RewardConverter(name, convert, said, kinds, uses, gather, scale)
         return convert
 
     return register

@@ -227,7 +227,7 @@ def test_help_teaches(capsys):
         main(["--help"])
     printed = capsys.readouterr().out
     assert "--source helpsteer2 --output ./reward_data" in printed
-    assert "pairs or scores" in printed
+    assert "pairs, scores or prompts" in printed
     for name in catalog.REWARD_SOURCES:
         assert f"\n  {name} " in printed
 

@@ -26,6 +26,7 @@ from cookbook_lib.data.reward.registry import Kind, Made, RewardOptions, registe
     "gsm8k",
     about="example_model_solutions: correct solutions of a problem over wrong ones",
     kinds=("pairs", "scores"),
+    scale=(0, 1),
 )
 def from_solutions(row: dict[str, Any], kind: Kind, options: RewardOptions) -> Iterator[Made]:
     """One problem -> its pairs, or its scored solutions; RowSkipped where all are right, or all wrong."""

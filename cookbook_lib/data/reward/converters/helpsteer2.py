@@ -18,7 +18,7 @@ from typing import Any
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.converters.comparisons import comparison_of, scores_of
 from cookbook_lib.data.converters.fields import text_field
-from cookbook_lib.data.converters.helpsteer2 import SCORES, prompt_turns
+from cookbook_lib.data.converters.helpsteer2 import HIGHEST, SCORES, prompt_turns
 from cookbook_lib.data.converters.judge import same_prompt
 from cookbook_lib.data.messages import Message
 from cookbook_lib.data.origin import RowError, RowSkipped, refuse
@@ -35,6 +35,7 @@ HELPFULNESS = "helpfulness"
     kinds=("pairs", "scores"),
     uses=("aspect",),
     gather=same_prompt,
+    scale=(0, HIGHEST),
 )
 def from_helpsteer2(row: dict[str, Any], kind: Kind, options: RewardOptions) -> RewardRecord | Iterable[Made]:
     """A scored response, the pairs among all responses to a prompt, or the pair that was compared."""

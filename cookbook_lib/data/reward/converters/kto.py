@@ -19,7 +19,10 @@ from cookbook_lib.data.reward.registry import Kind, RewardOptions, register_rewa
 
 
 @register_reward_converter(
-    "kto", about="messages | conversations | prompt and completion, with label true or false", kinds=("scores",)
+    "kto",
+    about="messages | conversations | prompt and completion, with label true or false",
+    kinds=("scores",),
+    scale=(0, 1),
 )
 def from_label(row: dict[str, Any], kind: Kind, options: RewardOptions) -> ScoredResponse:
     """One marked answer -> a response of score 1 or 0."""

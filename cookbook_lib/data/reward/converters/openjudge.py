@@ -39,6 +39,7 @@ LABELS = "a label holds preference, or scores such as helpfulness"
     about="chosen and rejected as JSON, or input and output with labels",
     kinds=("pairs", "scores"),
     uses=("aspect",),
+    scale=(0, 4),
 )
 def from_openjudge(row: dict[str, Any], kind: Kind, options: RewardOptions) -> Iterator[Made]:
     """One row -> its pair, or its scored answers."""
