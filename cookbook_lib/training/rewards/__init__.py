@@ -9,5 +9,6 @@ from cookbook_lib.training.rewards.base import Part as Part
 from cookbook_lib.training.rewards.base import RewardFunction as RewardFunction
 from cookbook_lib.training.rewards.base import RewardResult as RewardResult
 from cookbook_lib.training.rewards.base import Sample as Sample
+from cookbook_lib.training.rewards.base import begun_by as begun_by
 from cookbook_lib.training.rewards.combine import Reward as Reward
 from cookbook_lib.training.rewards.combine import open_reward as open_reward

@@ -57,7 +57,7 @@ def _value(part: Part, value: Any, i: int, samples: Sequence[Sample]) -> float:
     if not abs(paid) <= LARGEST:
         _refuse(part, found, "a finite number that fp32 can hold, or None for no verdict")
     if paid < part.lowest:
-        fix = f"say how low it goes: {part.place.rpartition(':')[2]}.lowest = {paid:g}"
+        fix = f"say how low it goes: {part.place.rpartition(':')[2]}.lowest = {paid!r}"
         _refuse(part, found, f"nothing below its lowest, {part.lowest:g}; {fix}")
     return paid
 

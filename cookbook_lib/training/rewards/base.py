@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from cookbook_lib.data.judge.records import JudgeTask
+from cookbook_lib.data.judge.verdicts import REASONING
 from cookbook_lib.data.origin import RowError
 
 
@@ -26,6 +27,7 @@ class Sample:
     text: the completion as its readers see it, special tokens left out; tokens: its length, with the token that ends it.
     finished: it ended by itself; what was cut at the longest length has said nothing yet (`said`).
     group: completions of one prompt share it; rewards are normalised and compared within groups.
+    begun: the reasoning tag that the prompt opened and the completion goes on from (`begun_by`).
     """
 
     text: str
@@ -33,6 +35,7 @@ class Sample:
     finished: bool = True
     tokens: int = 0
     group: int = 0
+    begun: str = ""
 
 
 RewardFunction = Callable[[Sequence[Sample]], Sequence[float | None]]
@@ -71,11 +74,22 @@ class RewardResult:
 
 
 def said(sample: Sample) -> str:
-    """What counts of a completion: its text if it is finished, else nothing.
+    """What counts of a completion: its text, after the tag that the prompt opened, if it is finished; else nothing.
 
     The end of a text that was cut is the length's, not the model's: `Score: 3` may have become `Score: 3.5`.
     """
-    return sample.text if sample.finished else ""
+    return sample.begun + sample.text if sample.finished else ""
+
+
+def begun_by(prompt: str) -> str:
+    """The opening tag that a rendered prompt ends with, or nothing.
+
+    Templates of models that always think end their prompts in <think>. What follows is reasoning until it is closed,
+    though no tag in the completion says so: unclosed, it has no verdict.
+    """
+    end = prompt.rstrip()
+    last = next((tag for tag in REASONING.finditer(end) if tag.end() == len(end)), None)
+    return f"{last[0]}\n" if last and not (last["close"] or last["shut"]) else ""
 
 
 def refuse_task(task: JudgeTask, field: str, found: Any, rule: str, fix: str) -> NoReturn:

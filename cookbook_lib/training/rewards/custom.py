@@ -8,7 +8,7 @@
     brief.lowest = 0.0          how low it goes: what a completion without a verdict gets; needed below 0
 
 A sample is `base.Sample`: text, task (prompt, truth, data_source, extra, ...), finished, tokens, group. None says that
-there is no verdict. The file is run once by every process; nothing of ours is imported by it unless it likes.
+there is no verdict. Every process runs the file, and the first of them asks the function.
 """
 
 from __future__ import annotations

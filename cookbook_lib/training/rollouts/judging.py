@@ -8,28 +8,19 @@ user's own code, or slow), and every rank gets what it said.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.completions import Group
 from cookbook_lib.data.judge.records import JudgeTask
 from cookbook_lib.parallel.mesh import Mesh
-from cookbook_lib.training.rewards.base import RewardResult, Sample
+from cookbook_lib.training.rewards.base import RewardResult, Sample, begun_by
 from cookbook_lib.training.rollouts.engine import Generated
+from cookbook_lib.training.rollouts.prompts import TokenTask
 
 Reward = Callable[[Sequence[Sample]], RewardResult]
-
-
-class TokenTask(Protocol):
-    """One prompt: what data.judge.tasks.TaskSet holds."""
-
-    @property
-    def ids(self) -> NDArray[np.int32]: ...
-    @property
-    def task(self) -> JudgeTask: ...
 
 
 @dataclass(frozen=True)
@@ -64,14 +55,15 @@ def judge(
     Raises CookbookError for a reward function that fails or does not give one number for each completion.
     """
     texts = [tuple(text_of(tokenizer, ids) for ids in _said(one)) for one in made]
+    prompts = [str(tokenizer.decode(list(map(int, task.ids)))) for task in tasks]
     samples = [
-        Sample(text, task.task, finished=finished, tokens=len(ids), group=first + number)
-        for number, (task, one, own) in enumerate(zip(tasks, made, texts, strict=True))
+        Sample(text, task.task, finished=finished, tokens=len(ids), group=first + number, begun=begun_by(prompt))
+        for number, (task, prompt, one, own) in enumerate(zip(tasks, prompts, made, texts, strict=True))
         for text, ids, finished in zip(own, one.completions, one.finished, strict=True)
     ]
     result = mesh.on_main(lambda: _checked(reward(samples), len(samples)))
     answered, place = [], 0
-    for number, (row, task, one, own) in enumerate(zip(rows, tasks, made, texts, strict=True)):
+    for number, (row, task, prompt, one, own) in enumerate(zip(rows, tasks, prompts, made, texts, strict=True)):
         part = slice(place, place + len(own))
         place = part.stop
         group = Group(
@@ -83,7 +75,6 @@ def judge(
             columns={"rollout_logps": one.logps},
             stats=_stats(one, result, part),
         )
-        prompt = str(tokenizer.decode(list(map(int, task.ids))))
         answered.append(Answered(group, task.task, prompt, own, tuple(result.total[part].tolist())))
     return answered
 

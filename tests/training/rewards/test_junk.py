@@ -7,7 +7,7 @@ preferences: the letter that it thought it saw).
 import pytest
 
 from cookbook_lib.config.policy_schema import RewardConfig
-from cookbook_lib.training.rewards import open_reward
+from cookbook_lib.training.rewards import begun_by, open_reward
 from tests.training.rewards.samples import preference, score
 
 SCORE_JUNK = {
@@ -91,6 +91,25 @@ def test_a_verdict_that_was_cut_at_the_longest_length_is_none():
     """It may have gone on: 3.5, or a second thought."""
     reward = open_reward(RewardConfig(functions=["exact"]), max_new_tokens=8)
     assert reward([score("Score: 3", 3), score("Score: 3", 3, finished=False)]).total.tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "begun"),
+    [
+        ("<|im_start|>assistant\n", ""),
+        ("<|im_start|>assistant\n<think>\n", "<think>\n"),
+        ("Assistant: [THINK]", "[THINK]\n"),
+        ("<|im_start|>assistant\n<think>\n\n</think>\n\n", ""),
+        ("Say <think> first.\nAssistant:", ""),
+    ],
+)
+def test_reasoning_that_the_prompt_began_is_reasoning(prompt, begun):
+    """It has no opening tag of its own; a score inside it, never closed, was taken for the verdict."""
+    assert begun_by(prompt) == begun
+    reward = open_reward(RewardConfig(functions=["exact"]), max_new_tokens=8)
+    texts = ["I could say\nScore: 3", "I could say\nScore: 1\n</think>\nScore: 3"]
+    paid = reward([score(text, 3, begun=begun_by(prompt)) for text in texts]).total.tolist()
+    assert paid == [0.0 if begun else 1.0, 0.0 if "[" in begun else 1.0]
 
 
 def test_a_judge_that_goes_by_the_place_earns_half_and_nothing_for_consistency():
