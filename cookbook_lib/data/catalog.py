@@ -37,7 +37,7 @@ def embedded(limit: int, seed: int) -> Iterable[dict[str, Any]]:
     return embedded_rows(EMBEDDED_ROWS if limit < 0 else limit, seed)
 
 
-@register_source("char_count", converter="gsm8k", about="how often a letter stands in a made-up word; made here")
+@register_source("char_count", converter="char_count", about="how often a letter stands in a made-up word; made here")
 def char_count(limit: int, seed: int) -> Iterable[dict[str, Any]]:
     """Questions whose answers can be counted (char_count.py)."""
     return char_count_rows(EMBEDDED_ROWS if limit < 0 else limit, seed)

@@ -1,5 +1,6 @@
 """Converters of published formats. Importing this package registers them all."""
 
+from cookbook_lib.data.converters import char_count as char_count
 from cookbook_lib.data.converters import gsm8k as gsm8k
 from cookbook_lib.data.converters import gym as gym
 from cookbook_lib.data.converters import helpsteer2 as helpsteer2
