@@ -24,8 +24,9 @@ from cookbook_lib.training.rollouts.answering import Asking
 from cookbook_lib.training.rollouts.columns import policy_columns
 from cookbook_lib.training.rollouts.engine import OwnEngine
 from cookbook_lib.training.rollouts.forwards import Forwards
+from cookbook_lib.training.rollouts.rounds import Policy, Rules
 from cookbook_lib.training.rollouts.settling import advantages_by
-from cookbook_lib.training.rollouts.stream import Policy, RolloutStream, Rules
+from cookbook_lib.training.rollouts.stream import RolloutStream
 
 VOCAB, STOP, MOST = 61, 3, 8
 TEMPERATURE = 0.9

@@ -8,7 +8,7 @@ an optimizer's step is seen at once. Else it costs the memory of one copy, and w
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -75,7 +75,9 @@ def weights_sum(trained: PackedModel) -> int:
 
 def _bits(parameter: torch.Tensor) -> int:
     local = parameter.to_local() if isinstance(parameter, DTensor) else parameter
-    return int(local.detach().contiguous().view(torch.int16).sum(dtype=torch.int64))
+    if isinstance(parameter, DTensor) and parameter.device_mesh.ndim > 1 and parameter.device_mesh.get_local_rank(0):
+        return 0  # a copy (HSDP): the first one's ranks count
+    return int(local.detach().reshape(-1).view(torch.int16).sum(dtype=torch.int64))
 
 
 def _whole(parameter: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -84,7 +86,8 @@ def _whole(parameter: torch.Tensor, device: torch.device) -> torch.Tensor:
         return weight.to(device)
     if weight.device_mesh.size() == 1:
         return weight.to_local().to(device)
-    return weight.to(device).full_tensor()  # to: offloaded shards rest in host memory, where their group does not speak
+    here = cast(DTensor, weight.to(device))  # offloaded shards rest in host memory, where their group does not speak
+    return here.full_tensor()
 
 
 def _adapted(hf: nn.Module) -> dict[str, Any]:
@@ -102,4 +105,5 @@ def _merged(weight: torch.Tensor, layer: Any, device: torch.device) -> torch.Ten
 def _put(module: nn.Module, name: str, tensor: torch.Tensor) -> None:
     path, _, leaf = name.rpartition(".")
     owner = module.get_submodule(path)
-    (owner._parameters if isinstance(tensor, nn.Parameter) else owner._buffers)[leaf] = tensor
+    slots: Any = owner._parameters if isinstance(tensor, nn.Parameter) else owner._buffers
+    slots[leaf] = tensor

@@ -1,0 +1,155 @@
+"""A round: prompts, answers, rewards, the groups worth learning from, and all that their updates must know.
+
+    weights to the engine                                                                  engine, weights
+    prompts by the seed -> n completions of each -> rewards                                prompts, answering, judging
+    groups without spread left out; replaced by more prompts where that is asked for       DAPO, https://arxiv.org/abs/2503.14476
+    old and reference log-probabilities by the training's forward                          columns
+    advantages                                                                             settling
+
+A group whose completions earned the same says nothing about which is better: it would be computed in vain, and under a mean over
+completions make the others' say smaller.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cookbook_lib.models.heads import PackedModel
+from cookbook_lib.models.sampling import Sampling
+from cookbook_lib.parallel.mesh import Mesh
+from cookbook_lib.training.rollouts.answering import Asking, answer, seeds_of
+from cookbook_lib.training.rollouts.columns import Place, Tell, add_columns, mismatch
+from cookbook_lib.training.rollouts.engine import Engine
+from cookbook_lib.training.rollouts.forwards import Forwards
+from cookbook_lib.training.rollouts.judging import Answered, Reward, judge, with_stats
+from cookbook_lib.training.rollouts.prompts import Order, Tasks
+from cookbook_lib.training.rollouts.settling import Settle, earned
+
+TRAINING, GREEDY, VALIDATION = 0, 1, 2  # what a seed is for
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a round is. batch_size: prompts; n: completions of each; updates: optimizer steps made of it.
+
+    Groups without spread are left out (filter_groups), and more prompts asked until there are batch_size groups with one, in at
+    most max_batches batches. greedy: ask each prompt for the likeliest answer as well, for its reward (ReMax).
+    """
+
+    batch_size: int
+    n: int
+    asking: Asking
+    updates: int = 1
+    filter_groups: bool = False
+    max_batches: int = 1
+    greedy: bool = False
+    seed: int = 0
+    shuffle: bool = True
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Who answers and who learns. tells: the training's forwards over a round (columns.py), old_logps among them."""
+
+    model: PackedModel
+    engine: Engine
+    tells: Sequence[Tell]
+    settle: Settle
+
+
+@dataclass
+class RoundMaker:
+    """Every method is collective, and gives the same on every rank."""
+
+    tasks: Tasks
+    tokenizer: Any
+    reward: Reward
+    policy: Policy
+    mesh: Mesh
+    rules: Rules
+    forwards: Forwards
+    place: Place
+    made_at: float | None = None  # when the last round was ready
+
+    def __post_init__(self) -> None:
+        self.order = Order(self.tasks, self.rules.batch_size, self.rules.seed, self.rules.shuffle)
+
+    def make(self, number: int) -> tuple[list[Answered], list[Answered], float]:
+        """Those to learn from, all that were answered, and the seconds that it took."""
+        begin = time.perf_counter()
+        self.policy.engine.refresh(self.policy.model)
+        answered, batches = self._asked(number)
+        settled = self.policy.settle(self._told(self._chosen(answered)))
+        seconds = self.mesh.broadcast(time.perf_counter() - begin)
+        facts = {
+            "filtered_groups": 1 - sum(one.spread for one in answered) / len(answered),
+            "generation_batches": batches,
+            "rollout_seconds": seconds / self.rules.updates,
+            "rollout_share": self._share(seconds),
+        }
+        return [replace(one, group=with_stats(one.group, **facts)) for one in settled], answered, seconds
+
+    def validation(self) -> list[Answered]:
+        """Every prompt once, in the file's order; always drawn alike, and with no advantages."""
+        self.policy.engine.refresh(self.policy.model)
+        return earned(self._told(self._answered(range(len(self.tasks)), VALIDATION, 0, 0)))
+
+    # -- inside ------------------------------------------------------------------------------------------------------------
+
+    def _asked(self, number: int) -> tuple[list[Answered], int]:
+        """Prompts until enough have groups with spread, and how many batches of them it took."""
+        answered: list[Answered] = []
+        for batch in range(self.rules.max_batches if self.rules.filter_groups else 1):
+            before = {one.group.row for one in answered}
+            rows = [row for row in self.order.rows(number, batch).tolist() if row not in before]
+            if not rows:
+                return answered, batch
+            answered += self._answered(rows, TRAINING, number, len(answered))
+            if sum(one.spread for one in answered) >= self.rules.batch_size:
+                break
+        return answered, batch + 1
+
+    def _answered(self, rows: Sequence[int], purpose: int, number: int, first: int) -> list[Answered]:
+        rules, what = self.rules, "validation" if purpose == VALIDATION else f"round {number}"
+        answered = self._judged(rows, (purpose, number), rules.n, rules.asking, first, f"answers, {what}")
+        if not rules.greedy or purpose != TRAINING:
+            return answered
+        likeliest = replace(rules.asking, how=Sampling())
+        greedy = self._judged(rows, (GREEDY, number), 1, likeliest, first, f"greedy answers, {what}")
+        return [replace(one, greedy=other.totals[0]) for one, other in zip(answered, greedy, strict=True)]
+
+    def _judged(
+        self, rows: Sequence[int], drawn_for: tuple[int, int], n: int, asking: Asking, first: int, title: str
+    ) -> list[Answered]:
+        tasks = [self.tasks[row] for row in rows]
+        seeds = [seeds_of(self.rules.seed, *drawn_for, row, n=n) for row in rows]
+        made = answer(self.policy.engine, self.mesh, [task.ids.tolist() for task in tasks], seeds, asking, title)
+        return judge(self.mesh, self.tokenizer, rows, tasks, made, self.reward, first=first)
+
+    def _chosen(self, answered: list[Answered]) -> list[Answered]:
+        """Those that are learned from. Where too few have spread to give each update one, some without stand in: they change
+        nothing by their reward, and every update has its step."""
+        if not self.rules.filter_groups:
+            return answered
+        useful = [one for one in answered if one.spread][: self.rules.batch_size]
+        others = [one for one in answered if not one.spread]
+        chosen = useful + others[: max(self.rules.updates - len(useful), 0)]
+        return sorted(chosen, key=lambda one: one.group.number)
+
+    def _told(self, answered: Sequence[Answered]) -> list[Answered]:
+        """With the columns of the training's forwards, and how far the generator was from them."""
+        groups = [one.group for one in answered]
+        told = add_columns(groups, self.policy.tells, self.forwards, self.place, self.mesh)
+        means, largest = mismatch(told)
+        marked = [
+            with_stats(replace(group, stats=dict(group.stats) | {"mismatch": own}), mismatch_max=largest)
+            for group, own in zip(told, means, strict=True)
+        ]
+        return [replace(one, group=group) for one, group in zip(answered, marked, strict=True)]
+
+    def _share(self, seconds: float) -> float:
+        """Of the time since the last round was ready, that of making this one; NaN for the first."""
+        now, before = time.perf_counter(), self.made_at
+        self.made_at = now
+        return self.mesh.broadcast(float("nan") if before is None else min(seconds / (now - before), 1.0))
