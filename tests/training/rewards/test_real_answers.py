@@ -5,11 +5,13 @@ import json
 import os
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
+from cookbook_lib.config import CookbookError
+from cookbook_lib.data.judge.files import read_tasks
+from cookbook_lib.training.rewards import Sample
 from cookbook_lib.training.rewards.answers import gsm8k
-from cookbook_lib.training.rewards.tool_calls import read_calls, tool_call
+from cookbook_lib.training.rewards.tool_calls import read_calls, tool_call, true_calls
 from tests.training.rewards.samples import answer
 
 DATA = os.environ.get("COOKBOOK_REAL_DATA")
@@ -44,12 +46,14 @@ def test_every_reference_answer_is_right_and_no_other(split, rows):
 
 
 def test_published_tool_calls_are_right_and_no_others():
-    rows = pq.read_table(Path(DATA or "") / "toolrl/test.parquet").to_pylist()
-    truths = [row["reward_model"]["ground_truth"] for row in rows]
-    called = [truth for truth in truths if "<tool_call>" in truth]
-    assert all(read_calls(truth) for truth in called)
-    assert tool_call([answer(truth, truth) for truth in called]) == [1.0] * len(called)
-    pairs = list(zip(called, called[1:] + called[:1], strict=True))
-    shifted = tool_call([answer(truth, other) for truth, other in pairs])
-    assert shifted == [float(read_calls(truth) == read_calls(other)) for truth, other in pairs]
-    assert sum(shifted) < len(called) / 10
+    tasks = list(read_tasks(Path(DATA or "") / "toolrl/test.parquet"))
+    called = [task for task in tasks if "<tool_call>" in task.truth]
+    assert (len(tasks), len(called)) == (80, 71)
+    for task in (task for task in tasks if task not in called):
+        with pytest.raises(CookbookError, match=r"test.parquet row \d+: truth is .* but it holds calls"):
+            true_calls(task)
+    assert tool_call([Sample(task.truth, task) for task in called]) == [1.0] * len(called)
+    others = list(zip(called, called[1:] + called[:1], strict=True))
+    paid = tool_call([Sample(task.truth, other) for task, other in others])
+    assert paid == [float(read_calls(task.truth) == read_calls(other.truth)) for task, other in others]
+    assert sum(paid) < len(called) / 10
