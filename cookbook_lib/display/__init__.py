@@ -7,6 +7,7 @@ from cookbook_lib.display.benchmark_plots import matrix_heatmap as matrix_heatma
 from cookbook_lib.display.conversations import conversation as conversation
 from cookbook_lib.display.conversations import side_by_side as side_by_side
 from cookbook_lib.display.curves import PAIR_PANELS as PAIR_PANELS
+from cookbook_lib.display.curves import REWARD_PANELS as REWARD_PANELS
 from cookbook_lib.display.curves import SCORE_PANELS as SCORE_PANELS
 from cookbook_lib.display.curves import LiveCurves as LiveCurves
 from cookbook_lib.display.curves import training_curves as training_curves

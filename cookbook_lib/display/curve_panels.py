@@ -6,7 +6,7 @@ beyond       one spike must not flatten the rest: an arrow at the top; a loss th
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cookbook_lib.display.style import AMBER, BLUE, GREEN, GREY, INK, PAPER, RED
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 History = Mapping[int, Mapping[str, float]]  # step -> metric -> value
 Series = list[tuple[int, float]]
+Best = Callable[[Series], tuple[int, float]]  # the best of some points
 
 DOTS = 1500  # more dots than this are thinned: the eye sees no difference and the file stays small
 
@@ -38,11 +39,19 @@ def finite(series: Series) -> Series:
     return [(step, value) for step, value in series if math.isfinite(value)]
 
 
-def draw_loss(axes: "Axes", history: History, loss: str) -> None:
+def lowest(points: Series) -> tuple[int, float]:
+    return min(points, key=lambda point: point[1])
+
+
+def highest(points: Series) -> tuple[int, float]:
+    return max(points, key=lambda point: point[1])
+
+
+def draw_loss(axes: "Axes", history: History, loss: str, best: Best = lowest) -> None:
     train, val = series_of(history, f"train/{loss}"), series_of(history, f"val/{loss}")
     axes.margins(y=0.12)
     _draw_train(axes, finite(train))
-    _draw_validation(axes, finite(val))
+    _draw_validation(axes, finite(val), best)
     _clip_to_bulk(axes, finite(train), finite(val))
     _draw_nonfinite(axes, [step for step, value in train + val if not math.isfinite(value)])
     axes.set_ylabel(loss)
@@ -86,14 +95,14 @@ def _clip_to_bulk(axes: "Axes", train: Series, val: Series) -> None:
                   transform=axes.get_xaxis_transform())  # fmt: skip
 
 
-def _draw_validation(axes: "Axes", val: Series) -> None:
+def _draw_validation(axes: "Axes", val: Series, best_of: Best) -> None:
     if not val:
         return
     steps, values = zip(*val, strict=True)
     axes.plot(steps, values, "-D", color=AMBER, linewidth=1, markersize=4.5, markeredgecolor=PAPER, label="validation")
     if len(val) < 2:
         return
-    best, value = min(val, key=lambda point: point[1])
+    best, value = best_of(val)
     axes.plot([best], [value], "o", color="none", markeredgecolor=GREEN, markersize=11, markeredgewidth=1.8)
     at_the_end = best > 0.9 * steps[-1]  # there the label would run out of the figure
     axes.annotate(

@@ -11,12 +11,23 @@
 figure from the rows of a metrics.jsonl. A loss that is not finite is a red cross at the top of the panel.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from cookbook_lib.display.curve_panels import History, draw_loss, draw_panel, draw_steps, finite, series_of
+from cookbook_lib.display.curve_panels import (
+    Best,
+    History,
+    draw_loss,
+    draw_panel,
+    draw_steps,
+    finite,
+    highest,
+    lowest,
+    series_of,
+)
 from cookbook_lib.display.screens import Pace, Screen, open_screen
 from cookbook_lib.display.style import INK
 from cookbook_lib.display.views import Picture
@@ -41,15 +52,24 @@ SCORE_PANELS = {
     "train/lr": "learning rate",
     "train/grad_norm": "gradient norm",
 }
-SIZE = (9.2, 3.9)  # inches
+REWARD_PANELS = {
+    "train/group_std": "spread within groups",
+    "train/parsed": "share that can be read",
+    "train/length": "tokens of a completion",
+    "train/entropy": "entropy, nats a token",
+    "train/kl": "distance from the start, nats",
+    "train/clip_fraction": "share of tokens clipped",
+}
+SIZE, WIDE = (9.2, 3.9), (11.5, 3.9)  # inches
+STACKED = 4  # more panels than this stand in two columns
 
 
 class LiveCurves:
     """The curves of a run, live. On ranks other than the main one it takes the same calls and shows and writes nothing.
 
     title: shown above the figure. total_steps: the right end of the x axis (None: as far as the run got).
-    loss: the metric of the large panel, drawn from `train/<loss>` and `val/<loss>`. panels: metric -> title of the
-    small multiples; one without values yet takes no room.
+    loss: the metric of the large panel, drawn from `train/<loss>` and `val/<loss>`; a `reward` is the better the higher.
+    panels: metric -> title of the small multiples; one without values yet takes no room.
     """
 
     def __init__(
@@ -121,19 +141,26 @@ def training_curves(
 def _picture(history: History, title: str, total_steps: int | None, loss: str, panels: Mapping[str, str]) -> Picture:
     frozen = {step: dict(metrics) for step, metrics in sorted(history.items())}
     shown = {name: label for name, label in panels.items() if series_of(frozen, name)}
+    columns = math.ceil(len(shown) / STACKED)
+    rows = math.ceil(len(shown) / max(columns, 1))
 
     def draw(figure: "Figure") -> None:
-        grid = figure.add_gridspec(max(len(shown), 1), 2 if shown else 1, width_ratios=[2.5, 1] if shown else None)
+        grid = figure.add_gridspec(max(rows, 1), 1 + columns, width_ratios=[2.5] + [1] * columns)
         main = figure.add_subplot(grid[:, 0])
-        draw_loss(main, frozen, loss)
+        draw_loss(main, frozen, loss, _best(loss))
         draw_steps(main, frozen, total_steps)
         figure.suptitle(title, x=0.012, ha="left", fontsize=10.5, fontweight="bold", color=INK)
-        for row, (name, label) in enumerate(shown.items()):
-            axes = figure.add_subplot(grid[row, 1])
+        for place, (name, label) in enumerate(shown.items()):
+            column, row = divmod(place, rows)
+            axes = figure.add_subplot(grid[row, 1 + column])
             draw_panel(axes, series_of(frozen, name), label)
-            draw_steps(axes, frozen, total_steps, named=row == len(shown) - 1)
+            draw_steps(axes, frozen, total_steps, named=row == rows - 1 or place == len(shown) - 1)
 
-    return Picture(draw, SIZE, _summary(frozen, title, loss))
+    return Picture(draw, WIDE if columns > 1 else SIZE, _summary(frozen, title, loss))
+
+
+def _best(loss: str) -> Best:
+    return highest if loss == "reward" else lowest
 
 
 def _summary(history: History, title: str, loss: str) -> str:
@@ -142,6 +169,6 @@ def _summary(history: History, title: str, loss: str) -> str:
     if train:
         parts.append(f"{loss} {train[-1][1]:.4g}")
     if val:
-        step, best = min(val, key=lambda point: point[1])
+        step, best = _best(loss)(val)
         parts.append(f"val {loss} {val[-1][1]:.4g} (best {best:.4g} at step {step})")
     return " · ".join(part for part in parts if part)

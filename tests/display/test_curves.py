@@ -4,9 +4,10 @@ import math
 
 import matplotlib
 import pytest
+from matplotlib.figure import Figure
 
 from cookbook_lib.display.curve_panels import smooth
-from cookbook_lib.display.curves import LiveCurves, training_curves
+from cookbook_lib.display.curves import REWARD_PANELS, LiveCurves, training_curves
 from cookbook_lib.display.screens import Pace
 
 
@@ -46,6 +47,24 @@ def rows(n=40):
 def test_the_text_twin_names_the_last_and_the_best():
     text = str(training_curves(rows(), "sft"))
     assert text == "sft · step 40 · loss 0.1 · val loss 11 (best 1 at step 30)"
+
+
+def test_the_best_reward_is_the_highest():
+    found = [
+        {"step": step, "train/reward": 0.1, "val/reward": reward} for step, reward in ((0, 0.2), (10, 0.6), (20, 0.5))
+    ]
+    text = str(training_curves(found, "judge", loss="reward"))
+    assert text == "judge · step 20 · reward 0.1 · val reward 0.5 (best 0.6 at step 10)"
+
+
+@pytest.mark.parametrize(("known", "columns"), [(0, 1), (4, 2), (5, 3), (6, 3)])
+def test_many_panels_stand_in_two_columns(known, columns):
+    names = list(REWARD_PANELS)[:known]
+    found = [{"step": 1, "train/reward": 0.5} | dict.fromkeys(names, 1.0)]
+    figure = Figure()
+    training_curves(found, loss="reward", panels=REWARD_PANELS).draw(figure)
+    assert len(figure.axes) == 1 + known
+    assert figure.axes[0].get_gridspec().ncols == columns
 
 
 def test_live_and_static_draw_the_same_bytes():
