@@ -1,9 +1,12 @@
-"""Measure what a pipeline made: the SFT model against its base, the reward model on held-out pairs and on public benchmarks."""
+"""Measure what a pipeline made: the SFT model against its base, reward models and judges that write on held-out pairs, on prompts
+with known verdicts, and on public benchmarks."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from cookbook_lib.config import CookbookError
-from cookbook_lib.data.hub import is_hub
+from cookbook_lib.data.judge.files import read_tasks
+from cookbook_lib.data.judge.records import JudgeTask
 from cookbook_lib.data.records import read_conversations
 from cookbook_lib.data.report import Report
 from cookbook_lib.data.reward.files import read_pairs
@@ -20,15 +24,20 @@ from cookbook_lib.display import judge_pictures, save_pictures
 from cookbook_lib.display.progress import ProgressBars
 from cookbook_lib.display.tables import table
 from cookbook_lib.evaluation import report as sft_report
-from cookbook_lib.evaluation.as_trained import as_trained
+from cookbook_lib.evaluation.as_trained import as_trained, left_out
 from cookbook_lib.evaluation.benchmarks import BENCHMARKS, BenchmarkResult, table_rows
 from cookbook_lib.evaluation.checkpoints import find_base, held_out_files, open_checkpoint
-from cookbook_lib.evaluation.held_out_answers import baselines, missing, score_pairs
-from cookbook_lib.evaluation.judge_report import JudgeReport, judge_report, write_report
+from cookbook_lib.evaluation.generative_judge import GenerativeJudge
+from cookbook_lib.evaluation.generators import ServerGenerator
+from cookbook_lib.evaluation.judge_report import JudgeReport, write_report
 from cookbook_lib.evaluation.judges import LengthJudge
+from cookbook_lib.evaluation.open_judge import NEW_TOKENS, distinct_names, judge_over, open_generative
+from cookbook_lib.evaluation.openai_chat import OpenAIChatModel
+from cookbook_lib.evaluation.panel import drift_rows, reports_on_pairs, reports_on_tasks, together, write_transcripts
 from cookbook_lib.evaluation.pipeline import on_benchmarks
-from cookbook_lib.evaluation.probes import best_of_rows, probes
+from cookbook_lib.evaluation.probes import best_of_rows
 from cookbook_lib.evaluation.reward_judge import RewardJudge
+from cookbook_lib.evaluation.run_rows import pair_columns, pair_files, reading, task_files
 from cookbook_lib.evaluation.sft import Comparison, Settings, compare
 
 LEARNED = 20_000  # pairs that a bag of words learns from
@@ -41,6 +50,13 @@ examples
     python scripts/evaluate_pipeline.py --reward-model ./bt-final --benchmark rewardbench2=data/rb2.parquet --benchmark judgebench
   held-out pairs of your own, everything written down with its pictures
     python scripts/evaluate_pipeline.py --reward-model ./bt-final --pairs reward_data/test.parquet --output evaluation
+  judges that write their verdicts beside it, in one table; every text is kept in --output
+    python scripts/evaluate_pipeline.py --reward-model ./bt-final --judge-model ./judge-final --judge-model ../sft/sft-final \\
+        --pairs reward_data/test.parquet --benchmark judgebench=judgebench.jsonl --output evaluation
+  a judge on the prompts that its own run validated on: agreement with the known verdicts; five votes a prompt
+    python scripts/evaluate_pipeline.py --judge-model ./judge-final --votes 5
+  a judge behind an OpenAI-compatible server, and a rubric of your own
+    python scripts/evaluate_pipeline.py --judge-url http://localhost:8000 --judge-model qwen --rubric support.yaml --pairs test.parquet
 
 exit status: 0 measured, 2 not (one sentence says why)
 """
@@ -68,6 +84,30 @@ def parser() -> argparse.ArgumentParser:
     add = made.add_argument
     add("--sft-model", metavar="DIR", help="a tuned model: loss and exact answers against its base")
     add("--reward-model", metavar="DIR", help="a reward model, or any Hugging Face sequence classifier")
+    add(
+        "--judge-model",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a causal model that writes verdicts; may be given again",
+    )
+    add(
+        "--judge-url",
+        metavar="URL",
+        help="the judge models are names at this OpenAI-compatible server (key: OPENAI_API_KEY)",
+    )
+    add(
+        "--judge-by", choices=("comparisons", "scores"), help="how judge models compare (default: as they were trained)"
+    )
+    add("--rubric", metavar="FILE", help="what judge models judge by (default: their run's, or the project's own)")
+    add("--votes", type=int, metavar="N", help="texts of judge models for each prompt (default: 1)")
+    add("--max-new-tokens", type=int, metavar="N", help="longest text of judge models (default: their run's, or 512)")
+    add(
+        "--tasks",
+        action="append",
+        metavar="FILE",
+        help="prompts with known verdicts (default: those of a judge model's run)",
+    )
     add("--sft-data", action="append", metavar="FILE", help="held-out conversations (default: the SFT run's)")
     add("--pairs", action="append", metavar="FILE", help="held-out pairs (default: the reward model's run's)")
     add("--train-pairs", action="append", metavar="FILE", help="what a bag of words learns from, to compare with")
@@ -84,8 +124,9 @@ def parser() -> argparse.ArgumentParser:
 
 def evaluate(given: argparse.Namespace) -> None:
     """Measure, print, write."""
-    if not (given.sft_model or given.reward_model):
-        raise CookbookError("nothing to evaluate; give --sft-model, --reward-model, or both")
+    if not (given.sft_model or given.reward_model or given.judge_model):
+        raise CookbookError("nothing to evaluate; give --sft-model, --reward-model, --judge-model, or several")
+    check_judge_options(given)
     if given.limit == 0:
         raise CookbookError("--limit is 0, which leaves nothing to judge; give a number of rows, or -1 for all")
     if given.output:
@@ -93,8 +134,8 @@ def evaluate(given: argparse.Namespace) -> None:
     document: dict[str, Any] = {}
     if given.sft_model:
         document["sft"] = show_sft(compare_sft(given))
-    if given.reward_model:
-        document |= evaluate_reward(given)
+    if given.reward_model or given.judge_model:
+        document |= evaluate_judges(given)
     if given.output:
         print(f"\nwritten: {write_report(document, given.output)}")
 
@@ -126,90 +167,134 @@ def show_sft(found: tuple[Comparison, str]) -> dict[str, Any]:
     return sft_report.as_json(comparison, told, [])
 
 
-def evaluate_reward(given: argparse.Namespace) -> dict[str, Any]:
-    """The reward model on pairs and on benchmarks; what is written of it."""
-    document: dict[str, Any] = {}
-    files = given.pairs or pair_files(given.reward_model, "val_files")
-    if files:
-        found = judge(given, files)
-        document |= found.as_json()
-        print(f"\n{table(found.rows(), f'{found.name}: held-out pairs')}")
-        for note in found.notes:
-            print(f"  {note}")
-        if given.output:
-            save_pictures(judge_pictures(document), given.output)
-    elif not given.benchmark:
+def check_judge_options(given: argparse.Namespace) -> None:
+    """Raise CookbookError for options of judge models where there is none."""
+    names = ("judge_url", "judge_by", "rubric", "votes", "max_new_tokens", "tasks")
+    idle = [f"--{name.replace('_', '-')}" for name in names if getattr(given, name) is not None]
+    if idle and not given.judge_model:
+        raise CookbookError(f"{', '.join(idle)} has no effect without --judge-model; give one, or leave it out")
+
+
+def evaluate_judges(given: argparse.Namespace) -> dict[str, Any]:
+    """The reward model and the judge models on pairs, on tasks and on benchmarks; what is written of it."""
+    judges, bars = open_judges(given), ProgressBars()
+    pairs, tasks = pairs_for(given, judges), tasks_for(given)
+    if not (pairs or tasks or given.benchmark):
         raise CookbookError(
-            f"{given.reward_model} names no validation pairs; give --pairs FILE or --benchmark NAME=FILE"
+            f"{', '.join(filter(None, [given.reward_model, *given.judge_model]))} names no validation pairs; give --pairs FILE "
+            "or --benchmark NAME=FILE"
         )
-    results = benchmark_results(given)
+    reports = []
+    if pairs:
+        rows, told, learned = pairs
+        found = reports_on_pairs(judges, rows, training=learned, seed=given.seed, watch=bars)
+        reports += [replace(report, notes=(*report.notes, *told)) for report in found]
+        show_reports(reports, "held-out pairs")
+    asked = reports_on_tasks(judges, tasks, seed=given.seed, watch=bars) if tasks else []
+    bars.finish()
+    if asked:
+        show_reports(asked, "prompts with known verdicts")
+    results = benchmark_results(given, judges)
+    if drift := drift_rows(judges, seed=given.seed):
+        print(f"\n{table(drift, 'Length of what judges write')}")
+    return written_of(given, judges, reports, asked, results)
+
+
+def open_judges(given: argparse.Namespace) -> list[RewardJudge | GenerativeJudge]:
+    """The reward model first."""
+    options: Any = {"device": given.device, "trust_remote_code": given.trust_remote_code}
+    found: list[Any] = [RewardJudge(given.reward_model, **options)] if given.reward_model else []
+    paths = [*filter(None, [given.reward_model]), *given.judge_model]
+    names = distinct_names([Path(path).name for path in paths], paths)[len(found) :]
+    own: Any = {
+        "votes": 1 if given.votes is None else given.votes,
+        "keep": given.output is not None,
+        "rubric": given.rubric,
+        "seed": given.seed,
+    }
+    for path, name in zip(given.judge_model, names, strict=True):
+        if given.judge_url:
+            key, tokens = os.environ.get("OPENAI_API_KEY"), given.max_new_tokens or NEW_TOKENS
+            model = OpenAIChatModel(given.judge_url, path, api_key=key, max_new_tokens=tokens)
+            found.append(judge_over(ServerGenerator(model), given.judge_by or "comparisons", name=path, **own))
+        else:
+            extra: Any = {"by": given.judge_by, "max_new_tokens": given.max_new_tokens, "name": name}
+            found.append(open_generative(path, **options, **extra, **own))
+    return found
+
+
+def pairs_for(
+    given: argparse.Namespace, judges: list[RewardJudge | GenerativeJudge]
+) -> tuple[list[PreferencePair], list[str], list[PreferencePair]] | None:
+    """Held-out pairs, what a reader must know of them, and pairs to learn from; a run's own are read as it read them."""
+    files = given.pairs or (pair_files(given.reward_model, "val_files") if given.reward_model else [])
+    if not files:
+        return None
+    counts, columns = Report(unit="pairs"), pair_columns(given.reward_model) if given.reward_model else {}
+    pairs = list(read_pairs(files, limit=limit_of(given, ROWS), report=counts, **({} if given.pairs else columns)))
+    first = judges[0]
+    if not given.pairs and isinstance(first, RewardJudge):
+        pairs = as_trained(pairs, first.model.tokenizer, report=counts, **reading(given.reward_model))
+    return pairs, list(left_out(counts)), training_pairs(given, columns)
+
+
+def tasks_for(given: argparse.Namespace) -> list[JudgeTask]:
+    """Prompts with known verdicts: those given, or what the first judge model's run validated on."""
+    own = bool(given.judge_model) and not given.judge_url
+    files = given.tasks or (task_files(given.judge_model[0], "val_files") if own else [])
+    return list(read_tasks(files, limit=limit_of(given, ROWS), report=Report())) if files else []
+
+
+def show_reports(reports: Sequence[JudgeReport], on: str) -> None:
+    """Print one table of all, and their notes."""
+    names = ", ".join(report.name for report in reports)
+    print(f"\n{table(together(reports), f'{names}: {on}')}")
+    for note in dict.fromkeys(note for report in reports for note in report.notes):
+        print(f"  {note}")
+
+
+def written_of(
+    given: argparse.Namespace,
+    judges: Sequence[RewardJudge | GenerativeJudge],
+    reports: Sequence[JudgeReport],
+    asked: Sequence[JudgeReport],
+    results: Sequence[BenchmarkResult],
+) -> dict[str, Any]:
+    """The document: the first judge's report, those of the others, agreement on tasks, benchmarks. Writes pictures and texts."""
+    first, *others = [report.as_json() for report in reports] or [{}]
+    if given.output:
+        save_pictures(judge_pictures(first), given.output)
+        write_transcripts(judges, given.output)
+    more = {"others": others} if others else {}
+    tasks = {"tasks": [report.as_json() for report in asked]} if asked else {}
+    return first | more | tasks | {"results": [result.as_json() for result in results]}
+
+
+def training_pairs(given: argparse.Namespace, columns: dict[str, str]) -> list[PreferencePair]:
+    """What a bag of words learns from: the pairs that were given, or the run's own."""
+    files = given.train_pairs or (pair_files(given.reward_model, "train_files") if given.reward_model else [])
+    options = {} if given.train_pairs else columns
+    return list(read_pairs(files, limit=LEARNED, report=Report(), **options)) if files else []
+
+
+def benchmark_results(
+    given: argparse.Namespace, judges: Sequence[RewardJudge | GenerativeJudge]
+) -> list[BenchmarkResult]:
+    """Every benchmark named, by the judges and by the longer answer, printed."""
+    named = {name: file or None for name, _, file in (text.partition("=") for text in given.benchmark)}
+    results = on_benchmarks(judges[0], named, limit=limit_of(given, -1), judges=[*judges[1:], LengthJudge()])
     if results:
         print(f"\n{table(table_rows(results), 'Public benchmarks')}")
         for note in dict.fromkeys(f"{result.name}: {note}" for result in results for note in result.notes):
             print(f"  {note}")
         if picked := best_of_rows(results):
             print(f"\n{table(picked, 'Best of n')}")
-    return document | {"results": [result.as_json() for result in results]}
-
-
-def judge(given: argparse.Namespace, files: list[str]) -> JudgeReport:
-    """Pairs scored, and the judges beside it that understand nothing. The run's own pairs are read as it read them."""
-    counts, columns = Report(unit="pairs"), pair_columns(given.reward_model)
-    pairs = list(read_pairs(files, limit=limit_of(given, ROWS), report=counts, **({} if given.pairs else columns)))
-    learned = training_pairs(given, columns)
-    bars = ProgressBars()
-    reward = RewardJudge(
-        given.reward_model,
-        device=given.device,
-        trust_remote_code=given.trust_remote_code,
-        progress=lambda done: bars("pairs", done, 2 * len(pairs)),
-    )
-    if not given.pairs:
-        pairs = as_trained(pairs, reward.model.tokenizer, report=counts, **reading(given.reward_model))
-    scored = score_pairs(reward.score, pairs)
-    bars.finish()
-    reward.progress = None
-    asked = probes(reward, pairs, seed=given.seed)
-    found = judge_report(reward.name, scored, baselines=baselines(pairs, learned), more=asked, seed=given.seed)
-    return replace(found, notes=(*found.notes, *reward.notes, *missing(counts, reward)))
-
-
-def training_pairs(given: argparse.Namespace, columns: dict[str, str]) -> list[PreferencePair]:
-    """What a bag of words learns from: the pairs that were given, or the run's own."""
-    files = given.train_pairs or pair_files(given.reward_model, "train_files")
-    options = {} if given.train_pairs else columns
-    return list(read_pairs(files, limit=LEARNED, report=Report(), **options)) if files else []
-
-
-def benchmark_results(given: argparse.Namespace) -> list[BenchmarkResult]:
-    """Every benchmark named, by the model and by the longer answer."""
-    named = {name: file or None for name, _, file in (text.partition("=") for text in given.benchmark)}
-    options: dict[str, Any] = {"device": given.device, "limit": limit_of(given, -1), "judges": [LengthJudge()]}
-    return on_benchmarks(given.reward_model, named, trust_remote_code=given.trust_remote_code, **options)
+    return results
 
 
 def limit_of(given: argparse.Namespace, otherwise: int) -> int:
     """Rows to read at most."""
     return otherwise if given.limit is None else int(given.limit)
-
-
-def pair_files(model: str, key: str) -> list[str]:
-    """Files of pairs of the run that a model belongs to, if it is known, learned from pairs, and they are there."""
-    run = open_checkpoint(model).run
-    named = run.get("data", {}).get(key) or [] if run.get("recipe") == "bradley_terry" else []
-    files = [named] if isinstance(named, str) else list(named)
-    return files if all(is_hub(file) or Path(file).exists() for file in files) else []
-
-
-def reading(model: str) -> dict[str, Any]:
-    """How that run read its pairs."""
-    return {key: open_checkpoint(model).run["data"][key] for key in ("max_length", "truncation")}
-
-
-def pair_columns(model: str) -> dict[str, str]:
-    """What the columns of that run's pairs are called."""
-    data = open_checkpoint(model).run.get("data", {})
-    return {key: data[key] for key in ("prompt_key", "chosen_key", "rejected_key") if key in data}
 
 
 if __name__ == "__main__":

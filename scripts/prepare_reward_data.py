@@ -7,6 +7,7 @@ import argparse
 import sys
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -65,7 +66,8 @@ what is written into --output
   train.parquet, test.parquet  `prompt` is text, or a list of {role, content} where some prompt has several turns;
                                no opening question is in both files
   report.json                  rows read, kept, dropped by reason with file and row; ties, margins, scores, lengths, and
-                               `longer_wins`: the accuracy of a judge that always prefers the longer answer
+                               `longer_wins`: the accuracy of a judge that always prefers the longer answer;
+                               label_studio, several annotators: how far they agree beyond chance
   dropped.jsonl                every row that was left out, and why
 """
 
@@ -77,11 +79,27 @@ def main(arguments: list[str] | None = None) -> int:
         given = parser().parse_args(arguments)
         job = job_from(given)
         summary = prepare_tasks(job) if isinstance(job, TaskJob) else prepare_reward(job)
+        agreed = agreement_of_annotators(job, summary)
     except CookbookError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(table(summary))
+    for figure in agreed:
+        print(f"{figure['value']:>24}  {figure['measure']} ({figure['rows']:,} items)")
     return 0
+
+
+def agreement_of_annotators(job: RewardJob, summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """Where several people judged the same: how far they agree, as rows, and in report.json."""
+    if summary.get("converter") != "label_studio":
+        return []
+    from cookbook_lib.evaluation.annotators import annotator_agreement  # here alone: it takes seconds to import
+    from cookbook_lib.evaluation.judge_report import write_report
+
+    found = annotator_agreement(job)
+    if found:
+        write_report(summary | {"agreement": {name: one.as_dict() for name, one in found.items()}}, job.output)
+    return [{"measure": name, "value": one.text(), "rows": one.rows} for name, one in found.items() if one.interval]
 
 
 def load_loaders(arguments: list[str] | None) -> None:

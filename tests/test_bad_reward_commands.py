@@ -81,7 +81,7 @@ TYPED: dict[str, tuple[Callable[[Setup], list[Any]], str]] = {
     ),
     "nothing to evaluate": (
         lambda s: ["evaluate_pipeline"],
-        "nothing to evaluate; give --sft-model, --reward-model, or both",
+        "nothing to evaluate; give --sft-model, --reward-model, --judge-model, or several",
     ),
     "a causal checkpoint as reward model": (
         lambda s: evaluate(s, "--pairs", s.file(PAIR), "--reward-model", s.base.folder),
@@ -96,6 +96,42 @@ TYPED: dict[str, tuple[Callable[[Setup], list[Any]], str]] = {
             s.file({"messages": [ASKED, ANSWERED]}),
         ],
         "bt-final is a reward model, which writes no answers: give a language model",
+    ),
+    "a reward model as a judge that writes": (
+        lambda s: ["evaluate_pipeline", "--judge-model", s.rewarding, "--pairs", s.file(PAIR)],
+        "bt-final is a reward model, which writes no answers: give a language model",
+    ),
+    "an unknown rubric": (
+        lambda s: [
+            "evaluate_pipeline",
+            "--judge-model",
+            s.base.folder,
+            "--rubric",
+            "helpfulnes",
+            "--pairs",
+            s.file(PAIR),
+        ],
+        "there is no rubric helpfulnes; .*did you mean 'helpfulness'",
+    ),
+    "no votes": (
+        lambda s: ["evaluate_pipeline", "--judge-model", s.base.folder, "--votes", 0, "--pairs", s.file(PAIR)],
+        "votes is 0, but a judge is asked at least once; give 1 or more",
+    ),
+    "votes of nobody": (
+        lambda s: evaluate(s, "--votes", 3, "--rubric", "full"),
+        "--rubric, --votes has no effect without --judge-model; give one, or leave it out",
+    ),
+    "a judge without anything to judge": (
+        lambda s: ["evaluate_pipeline", "--judge-model", s.base.folder],
+        "names no validation pairs; give --pairs FILE or --benchmark NAME=FILE",
+    ),
+    "pairs as tasks": (
+        lambda s: ["evaluate_pipeline", "--judge-model", s.base.folder, "--tasks", s.file(PAIR)],
+        "reward_model is missing, but a task has verl's prompt and reward_model",
+    ),
+    "no such server": (
+        lambda s: ["evaluate_pipeline", "--judge-url", "localhost:8000", "--judge-model", "x", "--pairs", s.file(PAIR)],
+        "base_url is 'localhost:8000': give the server's address",
     ),
     "a reward model that is not there": (
         lambda s: ["evaluate_pipeline", "--reward-model", s.rewarding.parent / "gone"],

@@ -22,7 +22,7 @@ from cookbook_lib.evaluation.benchmarks import BenchmarkResult, benchmark_named,
 from cookbook_lib.evaluation.best_possible import best_order, least_loss
 from cookbook_lib.evaluation.judge_report import Benchmark, JudgeReport
 from cookbook_lib.evaluation.judges import Judge
-from cookbook_lib.evaluation.reward_judge import RewardJudge
+from cookbook_lib.evaluation.open_judge import open_judge
 from cookbook_lib.evaluation.sft import Comparison, figures
 
 NOT_KNOWN = "–"
@@ -46,7 +46,7 @@ def pipeline_rows(
 
 
 def on_benchmarks(
-    checkpoint: str | Path,
+    checkpoint: str | Path | Judge,
     benchmarks: Mapping[str, Any],
     *,
     device: str = "auto",
@@ -55,21 +55,20 @@ def on_benchmarks(
     trust_remote_code: bool = False,
     progress: Callable[[str, int, int], object] | None = None,
 ) -> list[BenchmarkResult]:
-    """A reward model, and the other `judges` beside it, on benchmarks: name -> file, folder, hub name, or None (as published).
+    """A judge, and the other `judges` beside it, on benchmarks: name -> file, folder, hub name, or None (as published).
 
+    checkpoint: a judge, or the folder of one: a reward model, or a causal model that writes its verdicts (open_judge.py).
     Raises CookbookError for a benchmark that is not known, or whose file is not one of its.
     """
     if not benchmarks:
         return []
     loaded = {name: benchmark_named(name).load(files, limit=limit) for name, files in benchmarks.items()}
-    asked: list[Judge] = [
-        RewardJudge(checkpoint, device=device, trust_remote_code=trust_remote_code),
-        *judges,
-    ]
+    options: Any = {"device": device, "trust_remote_code": trust_remote_code}
+    judge: Judge = open_judge(checkpoint, **options) if isinstance(checkpoint, str | Path) else checkpoint
     found = [
-        evaluate(judge, name, items, partial(progress, f"{judge.name}: {name}") if progress else None)
+        evaluate(one, name, items, partial(progress, f"{one.name}: {name}") if progress else None)
         for name, items in loaded.items()
-        for judge in asked
+        for one in (judge, *judges)
     ]
     return [_in_part(result) if result.items == limit else result for result in found]
 

@@ -25,7 +25,7 @@ from cookbook_lib.evaluation.junk import junk_answers
 from cookbook_lib.evaluation.measure import Measure, counted, undefined
 
 Sections = dict[str, dict[str, Measure]]
-MOST_JUNK = 200  # pairs whose better answer meets junk: five questions each
+MOST_ASKED = 200  # pairs that meet five kinds of junk; answers that a judge compares with themselves
 
 
 def probes(judge: Judge, pairs: Sequence[PreferencePair], *, seed: int = 0) -> Sections:
@@ -34,7 +34,7 @@ def probes(judge: Judge, pairs: Sequence[PreferencePair], *, seed: int = 0) -> S
     return {
         "formatting removed": _without_formatting(judge, pairs, seed),
         "both ways round": _both_ways_round(judge, decided, seed),
-        "junk": junk_answers(judge, decided[:MOST_JUNK], seed=seed),
+        "junk": junk_answers(judge, decided[:MOST_ASKED], seed=seed),
     }
 
 
@@ -66,7 +66,7 @@ def _without_formatting(judge: Judge, pairs: Sequence[PreferencePair], seed: int
     plain = [(pair, text, strip_format(text)) for pair, text in shown]
     kept = [(pair, text, bare) for pair, text, bare in plain if bare.strip()]
     if not compares_by_score(judge):
-        return _formatted_preferred(judge, kept, seed)
+        return _formatted_preferred(judge, kept[:MOST_ASKED], seed)
     scores = judge.score([answered(pair.prompt, text) for pair, text, _ in kept])
     stripped = judge.score([answered(pair.prompt, bare) for pair, _, bare in kept])
     groups = [group_of_pair(pair) for pair, _, _ in kept]

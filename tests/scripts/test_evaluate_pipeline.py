@@ -2,11 +2,21 @@
 
 import importlib.util
 import json
+import re
 from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import yaml
+
+from cookbook_lib.data.judge.files import write_tasks
+from cookbook_lib.data.judge.prompts import score_prompt
+from cookbook_lib.data.judge.records import JudgeTask
+from cookbook_lib.evaluation.judges import answered
+from cookbook_lib.evaluation.transcripts import read_transcript
+from tests.evaluation.benchmarks.rows import judgebench
+from tests.evaluation.conftest import base, reward_folder  # noqa: F401  (fixtures)
+from tests.evaluation.scripted import Scripted, asked, right
 
 PATH = Path(__file__).resolve().parents[2] / "scripts" / "evaluate_pipeline.py"
 
@@ -41,6 +51,75 @@ def test_only_a_run_on_pairs_has_pairs(script, tmp_path):
 
 def test_the_runs_own_columns_are_read(script, tmp_path):
     assert script.pair_columns(str(run_folder(tmp_path, "bradley_terry"))) == {"chosen_key": "best"}
+
+
+def test_only_a_run_on_prompts_has_tasks(script, tmp_path):
+    for recipe, count in (("generative_pointwise", 1), ("bradley_terry", 0)):
+        (tmp_path / recipe).mkdir()
+        assert len(script.task_files(str(run_folder(tmp_path / recipe, recipe)), "val_files")) == count
+
+
+@pytest.fixture
+def writer(monkeypatch, tmp_path):
+    """A folder of a judge that writes, by a script: it knows that good answers begin with +."""
+
+    def opened(path, **options):
+        return Scripted(right, name=str(path))
+
+    monkeypatch.setattr("cookbook_lib.evaluation.open_judge.LocalGenerator", opened)
+    return run_folder(tmp_path, "sft")
+
+
+PAIRS = [
+    {"prompt": f"question {n}?", "chosen": f"+ right {n}", "rejected": f"a much longer wrong answer {n}"}
+    for n in range(6)
+]
+
+
+def test_scalar_and_generative_judges_in_one_table(script, writer, reward_folder, tmp_path, capsys):  # noqa: F811
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in PAIRS))
+    bench = tmp_path / "judgebench.jsonl"
+    bench.write_text(json.dumps(judgebench(1)) + "\n")
+    output = tmp_path / "out"
+    models = ["--reward-model", str(reward_folder), "--judge-model", str(writer)]
+    assert (
+        script.main([*models, "--pairs", str(pairs), "--benchmark", f"judgebench={bench}", "--output", str(output)])
+        == 0
+    )
+    said = capsys.readouterr().out
+    assert "best, final: held-out pairs" in said and "verdicts that could be read" in said
+    assert "Public benchmarks" in said and "prompts 1, rubric helpfulness 1, one text a prompt" in said
+    document = json.loads((output / "report.json").read_text())
+    (other,) = document["others"]
+    assert (document["judge"], other["judge"]) == ("best", "final")
+    assert other["measures"]["accuracy"]["pairs in order"]["value"] == 1
+    assert "calibration" in document["measures"] and "calibration" not in other["measures"]
+    assert {result["judge"] for result in document["results"]} == {"best", "final", "longer wins"}
+    kept = read_transcript(output / "transcript.parquet")
+    assert {one.order for one in kept} >= {"ab", "ba"} and {"A", "B"} <= {one.parsed for one in kept}
+
+
+def test_two_judges_of_one_name_and_their_drift(script, writer, tmp_path, capsys):
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in PAIRS))
+    models = ["--judge-model", str(writer), "--judge-model", f"{writer.parent}/../{writer.parent.name}/final"]
+    assert script.main([*models, "--pairs", str(pairs), "--output", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "Length of what judges write" in said and "longer by" in said
+    assert (tmp_path / "out/transcript-1.parquet").exists() and (tmp_path / "out/transcript-2.parquet").exists()
+
+
+def test_a_judge_on_prompts_with_known_verdicts(script, writer, tmp_path, capsys):
+    tasks = [
+        JudgeTask(score_prompt(answered(asked(f"q{n}"), text)), "score", truth, "test")
+        for n, (text, truth) in enumerate([("+a", 4), ("-b", 0), ("+c", 3), ("-d", 0)])
+    ]
+    write_tasks(tmp_path / "tasks.jsonl", tasks)
+    assert script.main(["--judge-model", str(writer), "--tasks", str(tmp_path / "tasks.jsonl")]) == 0
+    said = capsys.readouterr().out
+    assert "final: prompts with known verdicts" in said
+    assert re.search(r"exact +0\.750", said)
 
 
 def test_benchmarks_are_whole_unless_a_limit_is_given(script):

@@ -27,7 +27,7 @@ from cookbook_lib.data.converters.fields import checked_text
 from cookbook_lib.data.messages import Message
 from cookbook_lib.data.origin import MISSING, RowSkipped, refuse
 from cookbook_lib.data.reward.answer_names import Answers
-from cookbook_lib.data.reward.judgements import SECOND, TIE, Judgement, decide, judgements, verdicts_of
+from cookbook_lib.data.reward.judgements import SECOND, TIE, Duel, Judgement, decide, judgements, verdicts_of
 from cookbook_lib.data.reward.ranking import made_pair, made_scored
 from cookbook_lib.data.reward.registry import Kind, Made, RewardOptions, register_reward_converter, user_turn
 from cookbook_lib.data.spellings import normalise
@@ -44,8 +44,7 @@ TEXT_KEYS = ("content", "answer", "text", "value")
 )
 def from_task(row: dict[str, Any], kind: Kind, options: RewardOptions) -> Iterator[Made]:
     """One task -> a pair for every two answers that were compared, or the mean scores of each answer that was rated."""
-    prompt, answers = _prompt(row, options.prompt_field), _answers(row, options.answer_fields)
-    named = Answers(len(answers), options.answer_fields if len(options.answer_fields) > 1 else ())
+    prompt, (answers, named) = _prompt(row, options.prompt_field), _named(row, options)
     if kind == "pairs":
         if len(answers) < 2:
             refuse(
@@ -56,6 +55,29 @@ def from_task(row: dict[str, Any], kind: Kind, options: RewardOptions) -> Iterat
         if options.min_agreement:
             raise CookbookError("--min-agreement has no effect on scores, which are means; leave it out")
         yield from _scores(prompt, answers, judgements(row, named, options.control), options)
+
+
+def verdicts_by_annotator(row: dict[str, Any], options: RewardOptions) -> dict[Duel, dict[str, int]]:
+    """For each two answers that were compared: annotator -> FIRST, TIE or SECOND. Raises as `judgements` does."""
+    found: dict[Duel, dict[str, int]] = {}
+    for each in judgements(row, _named(row, options)[1], options.control):
+        for duel, verdict in (each.verdicts or verdicts_of(_merits(each, options))).items():
+            found.setdefault(duel, {})[each.annotator] = verdict
+    return found
+
+
+def scores_by_annotator(row: dict[str, Any], options: RewardOptions) -> dict[int, dict[str, float]]:
+    """For each answer that was rated, by place: annotator -> its one number. Raises as `judgements` does."""
+    found: dict[int, dict[str, float]] = {}
+    for each in judgements(row, _named(row, options)[1], options.control):
+        for place, score in _merits(each, options).items():
+            found.setdefault(place, {})[each.annotator] = score
+    return found
+
+
+def _named(row: Mapping[str, Any], options: RewardOptions) -> tuple[list[str], Answers]:
+    answers = _answers(row, options.answer_fields)
+    return answers, Answers(len(answers), options.answer_fields if len(options.answer_fields) > 1 else ())
 
 
 def _pairs(prompt: Prompt, answers: list[str], said: list[Judgement], options: RewardOptions) -> Iterator[Made]:

@@ -1,0 +1,38 @@
+"""What a model is measured on where nobody names rows: those of the run that it belongs to, as the run read them."""
+
+from pathlib import Path
+from typing import Any
+
+from cookbook_lib.data.hub import is_hub
+from cookbook_lib.evaluation.checkpoints import open_checkpoint
+
+PAIRED = ("bradley_terry",)  # recipes whose rows are pairs
+PROMPTED = ("generative_pointwise", "generative_pairwise")  # recipes whose rows are prompts with known verdicts
+
+
+def pair_files(model: str, key: str) -> list[str]:
+    """data.val_files or data.train_files of the run of a model, if it is known, learned from pairs, and they are there."""
+    return _files(model, key, PAIRED)
+
+
+def task_files(model: str, key: str) -> list[str]:
+    """The same of a run that learned from prompts with known verdicts."""
+    return _files(model, key, PROMPTED)
+
+
+def pair_columns(model: str) -> dict[str, str]:
+    """What the columns of that run's pairs are called."""
+    data = open_checkpoint(model).run.get("data", {})
+    return {key: data[key] for key in ("prompt_key", "chosen_key", "rejected_key") if key in data}
+
+
+def reading(model: str) -> dict[str, Any]:
+    """How that run read its pairs: as_trained's options."""
+    return {key: open_checkpoint(model).run["data"][key] for key in ("max_length", "truncation")}
+
+
+def _files(model: str, key: str, recipes: tuple[str, ...]) -> list[str]:
+    run = open_checkpoint(model).run
+    named = run.get("data", {}).get(key) or [] if run.get("recipe") in recipes else []
+    files = [named] if isinstance(named, str) else list(named)
+    return files if all(is_hub(file) or Path(file).exists() for file in files) else []
