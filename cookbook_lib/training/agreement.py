@@ -9,6 +9,7 @@ that a background thread may use it while training uses the others; one thread a
 
 import errno
 import shutil
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +31,8 @@ class Together:
         self.place = place
         self.group = dist.new_group(backend="gloo")
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        if self.size == 1:  # among several, one that closes its sockets might cut off another's last words
+            weakref.finalize(self, _end, self.group).atexit = False
 
     def __call__(self, work: Callable[[], T]) -> list[T]:
         return [result for result, _ in self._exchange(self._attempt(work))]
@@ -52,6 +55,12 @@ class Together:
             if problem is not None:
                 raise CookbookError(problem if rank == 0 else f"{problem} (on rank {rank})")
         return outcomes
+
+
+def _end(group: dist.ProcessGroup) -> None:
+    """Give back a group's threads; torch keeps every group for as long as its world."""
+    if dist.is_initialized() and group in dist.distributed_c10d._world.pg_map:
+        dist.destroy_process_group(group)
 
 
 def sentence(error: BaseException, place: Path) -> str:

@@ -5,6 +5,7 @@ those rooms directly.
 """
 
 import copy
+import gc
 import json
 import logging
 import shutil
@@ -112,6 +113,7 @@ def open_model(config: Config, base: Base, mesh: Mesh) -> PackedModel:
 
 def finish_model(model: AnyModel, config: Config, base: Base, mesh: Mesh) -> AnyModel:
     """A structure on the meta device: adapted, recomputed, sharded and filled from the base's files."""
+    gc.collect()  # FSDP2's hooks and their module know each other: the model of an earlier run goes before this one comes
     check_heads(model.hf.config.get_text_config().num_attention_heads, mesh.sp)
     if config.model.use_liger:
         _use_liger(model, mesh)

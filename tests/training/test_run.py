@@ -1,9 +1,12 @@
 """What a run does between two steps, where a second start or a second cell meets what the first one left."""
 
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from cookbook_lib import training
 from cookbook_lib.config import CookbookError
@@ -50,6 +53,22 @@ def test_another_runs_last_checkpoint_becomes_this_runs_final_model(data: Path, 
     assert (tmp_path / "here/step_00000006/manifest.json").is_file()
     final = [(tmp_path / place / "sft-final/model.safetensors").read_bytes() for place in ("here", "there")]
     assert final[0] == final[1]
+
+
+def test_a_run_s_model_and_threads_go_with_it(data: Path, tmp_path: Path) -> None:
+    """At the latest when the next model is made, not whenever the collector happens to come by."""
+    groups = dist.distributed_c10d._world.pg_map
+    first = training.fit(run_of(config_of(data, tmp_path / "first")))
+    model, weight, known = weakref.ref(first.model), weakref.ref(next(first.model.parameters())), len(groups)
+    gc.disable()
+    try:
+        del first
+        second = run_of(config_of(data, tmp_path / "second"))
+        assert model() is None and weight() is None
+        assert len(groups) == known, "the second run's group in place of the first one's"
+        assert second.checkpoints.last_step is None
+    finally:
+        gc.enable()
 
 
 class Seen:
