@@ -3,7 +3,8 @@
 #
 #   source ../common.sh && launch sft 20_sft prepare_sft_data.py sharegpt "$@"
 #
-# that is: the recipe's folder, its notebook, the script of scripts/ that writes its data, and a published source of such.
+# that is: the recipe's folder under cookbook/, its notebook, the script of scripts/ that writes its data, and a published
+# source of such.
 # The notebook runs headless (`cookbook run`), and this shell becomes it (exec): a scheduler's SIGTERM reaches it at once,
 # it saves a checkpoint and the executed notebook, and its exit status is the launcher's.
 
@@ -134,7 +135,7 @@ choose_smoke() {
 
 # A checkpoint says what it was trained from.
 is_rehearsed() {
-  grep -Eqs '"base": ".*/tiny-[0-9a-f]+"' "$1/cookbook.json"
+  grep -Eqs '"base": ".*/tiny-(judge-)?[0-9a-f]+"' "$1/cookbook.json"
 }
 
 # Problems of the values are told now, in one message, and not by N ranks later.

@@ -32,6 +32,17 @@ LAUNCHERS = {
     "sft": ("sft/sft_rm.sh", "20_sft", "prepare_sft_data.py"),
     "bradley_terry": ("bradley_terry/run_bt.sh", "30_bradley_terry", "prepare_reward_data.py --kind pairs"),
     "pointwise": ("pointwise/run_pointwise.sh", "31_pointwise", "prepare_reward_data.py --kind scores"),
+    "generative/pointwise": (
+        "generative/pointwise/run_pointwise.sh",
+        "32_generative_pointwise",
+        "prepare_reward_data.py --kind score-judge",
+    ),
+    "generative/pairwise": (
+        "generative/pairwise/run_pairwise.sh",
+        "33_generative_pairwise",
+        "prepare_reward_data.py --kind preference-judge",
+    ),
+    "dpo": ("dpo/run_dpo.sh", "34_dpo", "prepare_reward_data.py --kind pairs"),
 }
 
 each_launcher = pytest.mark.parametrize("recipe", LAUNCHERS)
@@ -136,16 +147,18 @@ def sft_checkpoint(bench: Bench, base: str) -> None:
     (folder / "cookbook.json").write_text(json.dumps({"base": base, "recipe": "sft"}, indent=2))
 
 
-@pytest.mark.parametrize("recipe", ["bradley_terry", "pointwise"])
-def test_a_rehearsal_goes_on_from_a_rehearsals_outcome(bench, recipe):
+@pytest.mark.parametrize("recipe", [recipe for recipe in LAUNCHERS if recipe != "sft"])
+@pytest.mark.parametrize("kind", ["", "judge-"])
+def test_a_rehearsal_goes_on_from_a_rehearsals_outcome(bench, recipe, kind):
     """cd cookbook/bradley_terry && MODEL_PATH=../sft/checkpoints/sft-final bash run_bt.sh, on a machine without a GPU."""
-    sft_checkpoint(bench, str(tiny_folder()))
-    ran = bench.run(script=LAUNCHERS[recipe][0], MODEL_PATH="../sft/checkpoints/sft-final")
+    sft_checkpoint(bench, str(tiny_folder()).replace("tiny-", f"tiny-{kind}"))
+    up = "../" * len(Path(recipe).parts)
+    ran = bench.run(script=LAUNCHERS[recipe][0], MODEL_PATH=f"{up}sft/checkpoints/sft-final")
     assert ran.code == 0, ran.err
     assert "MODEL_PATH is a rehearsal's outcome: the rehearsal goes on (cookbook/smoke.yaml)" in ran.out
     assert f"model     {bench.home}/cookbook/sft/checkpoints/sft-final" in ran.out
-    expected = {"recipe": recipe, "overlays": ["smoke"], "overrides": [], "model_path": "../sft/checkpoints/sft-final"}
-    assert ran.parameters == expected
+    started = f"{up}sft/checkpoints/sft-final"
+    assert ran.parameters == {"recipe": recipe, "overlays": ["smoke"], "overrides": [], "model_path": started}
 
 
 def test_from_a_real_checkpoint_it_is_no_rehearsal(bench):

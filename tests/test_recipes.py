@@ -14,6 +14,11 @@ from tests.training import embedded_run, reward_run
 each_recipe = pytest.mark.parametrize("recipe", recipe_names())
 
 
+def name_of(folder: str) -> str:
+    """generative/pointwise is the folder of generative_pointwise."""
+    return folder.replace("/", "_")
+
+
 @each_recipe
 def test_trainer_yaml_loads(recipe):
     config = load_config(recipe, environ={})
@@ -25,7 +30,7 @@ def test_trainer_yaml_loads(recipe):
 @each_recipe
 def test_smoke_overlay_needs_nothing(recipe):
     config = load_config(recipe, ["smoke"], environ={})
-    assert config.model.partial_pretrain == "tiny"
+    assert config.model.partial_pretrain == ("tiny-judge" if recipe.startswith("generative/") else "tiny")
     assert config.model.fsdp_config.model_dtype == "fp32"
     assert config.trainer.device == "cpu"
 
@@ -33,7 +38,7 @@ def test_smoke_overlay_needs_nothing(recipe):
 @each_recipe
 def test_trainer_yaml_says_which_recipe_it_is(recipe):
     config = load_config(recipe, environ={})
-    assert config.recipe == recipe
+    assert config.recipe == name_of(recipe)
     assert config.origins["recipe"].startswith(f"cookbook/{recipe}/trainer.yaml:")
 
 
@@ -47,16 +52,38 @@ def test_trainer_yaml_says_what_the_recipe_reads(recipe):
         "data.truncation",
         "optim.lr",
         "trainer.total_epochs",
+        "rollout.n",
+        "rollout.max_new_tokens",
+        "rollout.updates",
+        "reward.functions",
+        "algorithm.adv_estimator",
+        "algorithm.use_kl_loss",
     }
     shown |= {name for name in catalogue() if name.startswith(f"{recipe}.")} - {
         "bradley_terry.margin_scale",
         "pointwise.huber_delta",
     }
     config = load_config(recipe, environ={})
-    assert [name for name in sorted(shown) if config.origins[name] == "default"] == []
+    read = {name for name in shown if config.recipe in catalogue()[name].recipes}
+    assert [name for name in sorted(read) if config.origins[name] == "default"] == []
 
 
-@pytest.mark.parametrize("recipe", [recipe for recipe in recipe_names() if recipe != "sft"])
+@pytest.mark.parametrize("recipe", ["generative/pointwise", "generative/pairwise"])
+def test_recipes_of_generative_judges(recipe):
+    config = load_config(recipe, environ={})
+    assert config.optim.lr == 1e-6
+    assert (config.algorithm.adv_estimator, config.trainer.best_metric) == ("grpo", "val/reward")
+    assert config.data.max_length - config.rollout.max_new_tokens >= 4096, "room for a prompt"
+    assert config.algorithm.use_kl_loss
+
+
+def test_a_smoke_overlay_in_the_recipe_s_folder_is_laid_over_the_common_one():
+    config = load_config("generative/pointwise", ["smoke"], environ={})
+    assert config.origins["model.partial_pretrain"].startswith("cookbook/generative/pointwise/smoke.yaml:")
+    assert config.origins["model.fsdp_config.model_dtype"].startswith("cookbook/smoke.yaml:")
+
+
+@pytest.mark.parametrize("recipe", ["bradley_terry", "pointwise"])
 def test_recipes_of_reward_models(recipe):
     config = load_config(recipe, environ={})
     assert 2e-6 <= config.optim.lr <= 1e-5
@@ -95,4 +122,6 @@ def test_recipe_folder_is_complete(recipe):
 
 
 def test_there_are_recipes():
-    assert {"sft", "bradley_terry", "pointwise"} <= set(recipe_names())
+    assert {"sft", "bradley_terry", "pointwise", "generative/pointwise", "generative/pairwise", "dpo"} <= set(
+        recipe_names()
+    )
