@@ -24,7 +24,7 @@ from cookbook_lib.data.records import opening_group
 from cookbook_lib.data.spellings import normalise
 
 COLUMNS = ("data_source", "prompt", "ability", "reward_model", "extra_info")
-OURS = "judge"
+OURS, TRUTH = "judge", "reward_model"
 WHOLE = re.compile(r"0|-?[1-9][0-9]{0,8}")
 
 
@@ -33,11 +33,13 @@ def row_of(task: JudgeTask) -> dict[str, Any]:
     rest = dict(task.columns)
     truth = str(task.truth) if task.kind != "answer" else task.truth
     extra = {**task.extra, **_ours(task)}
+    judged = {"style": task.style, "ground_truth": truth}
+    as_read = rest.pop(TRUTH, judged)
     return {
         "data_source": task.data_source,
         "prompt": [_flat(message) for message in task.prompt],
         "ability": task.ability,
-        "reward_model": {"style": task.style, "ground_truth": truth, **rest.pop("reward_model", {})},
+        "reward_model": as_read | {name: value for name, value in judged.items() if name in as_read},
         **({"extra_info": extra} if extra else {}),
         **rest,
     }
@@ -48,9 +50,10 @@ def task_of(row: Mapping[str, Any], origin: Origin) -> JudgeTask:
     prompt, judged = _prompt(row["prompt"]), dict(_mapping("reward_model", row["reward_model"]))
     extra = dict(_mapping("extra_info", row.get("extra_info") or {}))
     ours = _popped_ours(extra)
-    truth = _truth(judged.pop("ground_truth", MISSING), ours["kind"])
-    style = judged.pop("style", None)
+    truth, style = _truth(judged.get("ground_truth", MISSING), ours["kind"]), judged.get("style")
     rest = {name: value for name, value in row.items() if name not in COLUMNS}
+    if list(judged) != ["style", "ground_truth"]:
+        rest[TRUTH] = judged  # it has more fields, or another order of them
     return JudgeTask(
         prompt,
         ours["kind"],
@@ -63,7 +66,7 @@ def task_of(row: Mapping[str, Any], origin: Origin) -> JudgeTask:
         origin=origin,
         group=ours.get("group") or opening_group(prompt),
         style=style if isinstance(style, str) else "rule",
-        columns=rest | ({"reward_model": judged} if judged else {}),
+        columns=rest,
     )
 
 

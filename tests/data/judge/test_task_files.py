@@ -62,13 +62,14 @@ def test_ours_come_back_and_are_written_again_byte_for_byte(tmp_path, tasks, suf
 
 def test_what_others_wrote_is_an_answer_and_comes_back(tmp_path):
     odd = VERL | {"reward_model": {"ground_truth": "x", "style": "model"}, "agent_name": "tool_agent", "ability": ""}
-    source, again = lines(tmp_path / "a.jsonl", VERL, odd), tmp_path / "b.jsonl"
-    one, two = read_tasks(source)
+    bare = {**VERL, "reward_model": {"ground_truth": "x"}}
+    source, again = lines(tmp_path / "a.jsonl", VERL, odd, bare), tmp_path / "b.jsonl"
+    one, two, three = read_tasks(source)
     assert (one.kind, one.truth, one.data_source, one.ability) == ("answer", "4", "openai/gsm8k", "math")
     assert one.extra == VERL["extra_info"]
     assert one.group == two.group
-    write_tasks(again, [one, two])
-    assert [json.loads(line) for line in again.read_text().splitlines()] == [VERL, odd]
+    write_tasks(again, [one, two, three])
+    assert again.read_bytes() == source.read_bytes()
 
 
 @pytest.mark.parametrize("truth", [["4", "four"], {"target": [4]}, 4, 4.5])
