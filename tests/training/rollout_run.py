@@ -107,7 +107,7 @@ def stream_of(
         advantages_by(algorithm),
     )
     return RolloutStream(
-        prompts or Prompts.of(), Numbers(), reward, policy, mesh, own or rules(), Forwards(**laid),
+        Prompts.of() if prompts is None else prompts, Numbers(), reward, policy, mesh, own or rules(), Forwards(**laid),
         place=lambda batch: take_shard(batch.to(mesh.device), mesh), **other,
     )  # fmt: skip
 

@@ -61,7 +61,7 @@ class RolloutStream:
         at: Callable[[], int] = lambda: 0,
         say: Callable[[str], None] = print,
     ) -> None:
-        _check(tasks, rules, forwards)
+        _check(tasks, rules, forwards, policy)
         self.rules, self.forwards, self.place, self.mesh = rules, forwards, place, mesh
         self.maker = RoundMaker(tasks, tokenizer, reward, policy, mesh, rules, forwards, place)
         self.examples = Longest(tasks, rules.n * rules.asking.max_new_tokens)
@@ -152,14 +152,20 @@ def _digest(things: list[Any]) -> str:
     return hashlib.sha256(json.dumps(things, sort_keys=True, default=repr).encode()).hexdigest()[:16]
 
 
-def _check(tasks: Tasks, rules: Rules, forwards: Forwards) -> None:
+def _check(tasks: Tasks, rules: Rules, forwards: Forwards, policy: Policy) -> None:
     if not len(tasks):
         raise CookbookError("there are no prompts: data.train_files hold none that fits; look at what was left out.")
-    longest, room = int(max(tasks.lengths)), forwards.max_tokens - rules.asking.max_new_tokens
-    if longest > room:
+    longest, asked = int(max(tasks.lengths)), rules.asking.max_new_tokens
+    what = f"a prompt of {longest} tokens and rollout.max_new_tokens={asked} do not fit into"
+    if longest + asked > forwards.max_tokens:
         raise CookbookError(
-            f"a prompt of {longest} tokens and rollout.max_new_tokens={rules.asking.max_new_tokens} do not fit into one forward of "
-            f"{forwards.max_tokens} tokens (data.micro_batch_size x data.max_length): raise one of them, or leave long prompts out."
+            f"{what} one forward of {forwards.max_tokens} tokens (data.micro_batch_size x data.max_length): raise one of them, or "
+            "leave long prompts out."
+        )
+    window = getattr(policy.model.hf.config.get_text_config(), "max_position_embeddings", None)
+    if window is not None and longest + asked > window:
+        raise CookbookError(
+            f"{what} the model's {window} positions: lower data.max_length, which leaves long prompts out, or max_new_tokens."
         )
     if min(rules.batch_size, rules.n, rules.updates, rules.max_batches) < 1 or rules.batch_size < rules.updates:
         raise CookbookError(

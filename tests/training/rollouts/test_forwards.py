@@ -10,12 +10,16 @@ from cookbook_lib.config import CookbookError
 from cookbook_lib.data.completions import Group
 from cookbook_lib.training.rollouts.forwards import Forwards
 
-SIZES = st.lists(st.tuples(st.integers(1, 9), st.lists(st.integers(1, 7), min_size=1, max_size=6)), min_size=1, max_size=6)
+SIZES = st.lists(
+    st.tuples(st.integers(1, 9), st.lists(st.integers(1, 7), min_size=1, max_size=6)), min_size=1, max_size=6
+)
 
 
 def groups_of(sizes) -> list[Group]:
     return [
-        Group(i, np.full(prompt, i, np.int32), tuple(np.full(n, i, np.int32) for n in lengths), (True,) * len(lengths), i)
+        Group(
+            i, np.full(prompt, i, np.int32), tuple(np.full(n, i, np.int32) for n in lengths), (True,) * len(lengths), i
+        )
         for i, (prompt, lengths) in enumerate(sizes)
     ]
 

@@ -16,9 +16,7 @@ MADE = [
         (True, False),
         (np.array([-1, -2, -3], np.float32), np.array([-4, -5], np.float32)),
     ),
-    Generated(
-        (np.array([STOP], np.int32), np.array([7], np.int32)), (True, False), (np.zeros(1, np.float32),) * 2
-    ),
+    Generated((np.array([STOP], np.int32), np.array([7], np.int32)), (True, False), (np.zeros(1, np.float32),) * 2),
 ]
 
 
@@ -72,7 +70,9 @@ def test_advantages_are_made_of_totals_and_curves_of_the_plain_reward():
 )
 def test_a_reward_that_is_no_number_for_each_is_refused(column):
     good = np.zeros(4, np.float32)
-    with pytest.raises(CookbookError, match=r"the reward's 'total' has \d values for 4 completions, or some that are not"):
+    with pytest.raises(
+        CookbookError, match=r"the reward's 'total' has \d values for 4 completions, or some that are not"
+    ):
         judged(lambda samples: RewardResult(column, good, {}, good))
     with pytest.raises(CookbookError, match="the reward's 'half'"):
         judged(lambda samples: RewardResult(good, good, {"half": column}, good))

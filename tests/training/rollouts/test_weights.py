@@ -7,9 +7,9 @@ import torch
 from transformers import AutoModelForCausalLM, Qwen3ForCausalLM
 
 from cookbook_lib.config import CookbookError
-from cookbook_lib.models.lora import adapt, initialise_adapters, plain_weights
-from cookbook_lib.models.loading import build_model, load_weights
 from cookbook_lib.models.attention import varlen_attention
+from cookbook_lib.models.loading import build_model, load_weights
+from cookbook_lib.models.lora import adapt, initialise_adapters, plain_weights
 from cookbook_lib.parallel.fsdp import shard_model
 from cookbook_lib.parallel.mesh import Mesh, make_mesh
 from cookbook_lib.training.rollouts.engine import OwnEngine
@@ -38,7 +38,7 @@ def on_this_layout(fsdp_size: int, sp: int = 1) -> tuple[dict[str, torch.Tensor]
 
 @pytest.mark.slow
 def test_every_layout_gives_the_same_weights_and_the_same_sum() -> None:
-    (alone, total), = run_ranks(on_this_layout, 1, -1)
+    ((alone, total),) = run_ranks(on_this_layout, 1, -1)
     for world, fsdp_size in ((2, -1), (2, 1), (4, 2)):
         for found, own in run_ranks(on_this_layout, world, fsdp_size):
             assert own == total
@@ -70,7 +70,9 @@ def test_on_one_process_in_fp32_nothing_is_copied(mesh, tied) -> None:
     assert (head is engine.hf.get_input_embeddings().weight) == tied
     with torch.no_grad():
         trained["model.norm.weight"].to_local().add_(1)
-    assert torch.equal(answering["model.norm.weight"], trained["model.norm.weight"].to_local()), "an update is seen at once"
+    assert torch.equal(answering["model.norm.weight"], trained["model.norm.weight"].to_local()), (
+        "an update is seen at once"
+    )
     assert not any(p.requires_grad for p in answering.values())
 
 

@@ -1,0 +1,227 @@
+"""Rollouts as a loader: steps of rounds, what a run goes on from, the same update on every layout."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cookbook_lib.config import CookbookError
+from cookbook_lib.parallel.mesh import Mesh, make_mesh
+from cookbook_lib.training.rollouts.stream import RolloutStream
+from tests.ranks import run_ranks
+from tests.training.rollout_run import MOST, Prompts, learn, model_of, rules, stream_of
+from tests.training.tiny_run import optimizer_of, whole
+
+KILLS = 6
+
+
+@pytest.fixture
+def mesh() -> Mesh:
+    return make_mesh(device="cpu")
+
+
+def targets(batches) -> list[int]:
+    return [token for batch in batches for token in batch.targets.tolist()]
+
+
+# --------------------------------------------------------------------------------------------------------- a loader's face
+
+
+def test_mini_batches_are_the_round_cut_in_parts(mesh) -> None:
+    model = model_of(mesh)
+    stream, whole_round = (stream_of(mesh, model, own=rules(updates=u)) for u in (2, 1))
+    parts = [[row for batch in stream.step(step) for row in batch.rows] for step in (0, 1)]
+    whole = {row for batch in whole_round.step(0) for row in batch.rows}
+    assert set(parts[0]) | set(parts[1]) == whole and not set(parts[0]) & set(parts[1])
+    assert set(stream.rows(0)) == set(stream.rows(1)) == whole
+    first = stream.round
+    stream.step(1)
+    assert stream.round is first, "one round serves its updates"
+    stream.step(2)
+    assert stream.round.number == 1
+
+
+def test_its_steps_and_its_looks_are_a_loader_s(mesh) -> None:
+    stream = stream_of(mesh, model_of(mesh), prompts=Prompts.of(10), own=rules(updates=2))
+    assert stream.steps(1.0) == 6 and stream.batch_size == 2 and stream.max_tokens == 48
+    assert len(stream.examples) == 10
+    assert stream.examples.lengths.tolist() == [n + 4 * MOST for n in Prompts.of(10).lengths]
+    layout = stream.layout(1)
+    asked = sorted(row for rank in layout for forward in rank for row in forward)
+    assert asked == sorted(stream.rows(1)[2:].tolist())
+    assert stream.positions([0]) == stream.examples.lengths[0]
+
+
+def test_validation_gives_every_prompt_once_and_writes_it(mesh, tmp_path: Path) -> None:
+    model = model_of(mesh)
+    stream = stream_of(mesh, model, own=rules(n=2), folder=tmp_path, at=lambda: 7)
+    first = list(stream.epoch())
+    rows = [row for batch in first for row in batch.rows]
+    assert sorted(set(rows)) == list(range(8))
+    assert sum(len(batch.group) for batch in first) == 16
+    assert targets(stream.epoch()) == targets(first)
+    table = pd.read_parquet(tmp_path / "rollouts" / "validation_00000007.parquet")
+    assert len(table) == 16 and table.kept.all()
+    assert all(not batch.advantages.any() and batch.old_logps.isfinite().all() for batch in first)
+
+
+@pytest.mark.slow
+def test_it_learns_what_pays(mesh) -> None:
+    """Even numbers, from about a half to nearly all."""
+    model = model_of(mesh)
+    stream = stream_of(mesh, model, own=rules(batch_size=8, n=8), forwards={"max_tokens": 800})
+    optimizer, rewards = optimizer_of(model), []
+    for step in range(10):
+        batches = stream.step(step)
+        learn(model, optimizer, mesh, batches)
+        rewards.append(float(torch.cat([batch.stats["reward"] for batch in batches]).mean()))
+    assert rewards[0] < 0.55 and min(rewards[-3:]) > 0.85
+
+
+@pytest.mark.parametrize(
+    ("own", "forwards", "sentence"),
+    [
+        ({}, {"max_tokens": 15}, r"a prompt of 11 tokens and rollout.max_new_tokens=8 do not fit .* of 15 tokens"),
+        ({"updates": 5}, {}, r"rollout.n=4 completions of each and rollout.updates=5 steps cannot be"),
+        ({"n": 0}, {}, "rollout.n=0"),
+    ],
+)
+def test_what_cannot_be_is_told_at_once(mesh, own, forwards, sentence) -> None:
+    with pytest.raises(CookbookError, match=sentence):
+        stream_of(mesh, model_of(mesh), own=rules(**own), forwards=forwards)
+
+
+def test_no_prompts_are_told(mesh) -> None:
+    with pytest.raises(CookbookError, match="there are no prompts"):
+        stream_of(mesh, model_of(mesh), prompts=Prompts())
+
+
+def test_a_prompt_longer_than_the_window_is_refused(mesh) -> None:
+    sentence = "a prompt of 11 tokens and rollout.max_new_tokens=8 do not fit into the model's 16 positions"
+    with pytest.raises(CookbookError, match=sentence):
+        stream_of(mesh, model_of(mesh, max_position_embeddings=16))
+
+
+# -------------------------------------------------------------------------------------------------------- going on from it
+
+
+def a_run(
+    folder: Path, mesh: Mesh, steps: range, state: Any = None, **other: Any
+) -> tuple[Any, list[str], RolloutStream]:
+    """(model and optimizer), what was said, the stream, after `steps`."""
+    said: list[str] = []
+    model = model_of(mesh) if state is None else state[0]
+    optimizer = optimizer_of(model) if state is None else state[1]
+    stream = stream_of(mesh, model, own=rules(updates=2), folder=folder, say=said.append, **other)
+    for step in steps:
+        learn(model, optimizer, mesh, stream.step(step))
+    return (model, optimizer), said, stream
+
+
+def test_a_run_goes_on_inside_a_round_from_its_file(mesh, tmp_path: Path) -> None:
+    (alone, _), _, _ = a_run(tmp_path / "alone", mesh, range(4))
+    state, _, _ = a_run(tmp_path / "cut", mesh, range(3))
+    (model, _), said, _ = a_run(tmp_path / "cut", mesh, range(3, 4), state)
+    assert said == [f"round 1 goes on from {tmp_path}/cut/rollouts/round_00000001.parquet"]
+    for name, weight in whole(alone).items():
+        assert torch.equal(weight, whole(model)[name]), name
+
+
+def test_without_the_file_it_says_that_it_makes_another_round(mesh, tmp_path: Path) -> None:
+    state, _, _ = a_run(tmp_path, mesh, range(3))
+    (tmp_path / "rollouts" / "round_00000001.parquet").unlink()
+    _, said, _ = a_run(tmp_path, mesh, range(3, 4), state)
+    assert len(said) == 1
+    assert said[0].endswith("is not there, or not whole: round 1 is made anew, by the weights of now.")
+
+
+def test_a_round_of_other_settings_is_not_taken_up(mesh, tmp_path: Path) -> None:
+    state, _, _ = a_run(tmp_path, mesh, range(3))
+    _, said, _ = a_run(tmp_path, mesh, range(3, 4), state, settings={"reward": "another"})
+    assert "was made by other settings: round 1 is made anew" in said[0]
+
+
+def test_at_its_beginning_a_round_is_read_where_the_weights_are_the_same(mesh, tmp_path: Path) -> None:
+    _, said, first = a_run(tmp_path, mesh, range(1))
+    assert said == []
+    _, said, again = a_run(tmp_path, mesh, range(1))
+    assert said == [f"round 0 goes on from {tmp_path}/rollouts/round_00000000.parquet"]
+    assert targets(first.step(1)) == targets(again.step(1))
+    _, said, _ = a_run(tmp_path, mesh, range(1), reuse=False)
+    assert said == []
+    other = model_of(mesh, seed=1)
+    _, said, third = a_run(tmp_path, mesh, range(1), (other, optimizer_of(other)))
+    assert said == [] and targets(third.step(1)) != targets(first.step(1))
+
+
+@pytest.mark.slow
+@pytest.mark.serial
+def test_killed_in_rollouts_and_in_updates_the_weights_are_the_same_bit_for_bit(tmp_path: Path, home: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.training.killed_rollouts", str(tmp_path), str(KILLS)],
+        cwd=home, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert {"rollouts", "update"} <= set(result["killed_in"])
+    assert any("goes on from" in news for news in result["told"])
+    assert result["killed"] == result["left_alone"]
+    assert [name for name in result["left"] if not name.startswith(".")] == [
+        f"round_0000000{k}.parquet" for k in range(4)
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------------ every layout
+
+
+def one_update(sp: int, forwards: dict[str, Any]) -> tuple[list[int], float, float, dict[str, torch.Tensor]]:
+    """A round and an update: what was answered (of the whole world), the loss, the gradient's norm, the weights."""
+    mesh = make_mesh(sp, device="cpu")
+    model = model_of(mesh)
+    stream = stream_of(mesh, model, own=rules(updates=2), forwards=forwards)
+    batches = stream.step(0)
+    answered = [token for group in stream.round.groups for ids in group.completions for token in ids.tolist()]
+    loss, norm = learn(model, optimizer_of(model), mesh, batches)
+    return answered, loss, norm, whole(model)
+
+
+LAYOUTS = {"FSDP x2": (2, 1), "Ulysses x2": (2, 2)}
+FORMS: dict[str, dict[str, Any]] = {
+    "shared": {},
+    "unshared": {"share": False},
+    "padded": {"padded": True, "max_rows": 3},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS)
+def test_one_update_is_the_same_on_every_layout(form) -> None:
+    answered, loss, norm, weights = one_update(1, {})
+    for found in [one_update(1, FORMS[form])] + [
+        found for world, sp in LAYOUTS.values() for found in run_ranks(one_update, world, sp, FORMS[form])
+    ]:
+        assert found[0] == answered
+        assert found[1] == pytest.approx(loss, abs=1e-5) and found[2] == pytest.approx(norm, rel=1e-5)
+        for name, weight in weights.items():
+            assert math.isclose(float((found[3][name] - weight).norm()), 0, abs_tol=1e-5 * float(weight.norm())), name
+
+
+def two_ranks_go_on(folder: str) -> list[str]:
+    mesh = make_mesh(device="cpu")
+    state, _, _ = a_run(Path(folder), mesh, range(1))
+    _, said, _ = a_run(Path(folder), mesh, range(1, 2), state)
+    return said
+
+
+@pytest.mark.slow
+def test_ranks_go_on_together(tmp_path: Path) -> None:
+    main, other = run_ranks(two_ranks_go_on, 2, str(tmp_path))
+    assert other == [] and len(main) == 1 and "goes on from" in main[0]
