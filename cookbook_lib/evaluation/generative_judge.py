@@ -81,12 +81,13 @@ class GenerativeJudge:
         self.swaps: dict[tuple[bytes, bytes], tuple[Verdict, Verdict]] = {}  # of pairs asked both ways round
         self.transcript: list[Statement] = []
         self.unscored: list[str] = []  # why prompts could not be asked, as RewardJudge's
+        self.notes: list[str] = []
 
     @property
-    def notes(self) -> list[str]:
-        """How it was asked."""
+    def about(self) -> str:
+        """How it is asked."""
         drawn = f"{self.votes} votes at temperature {self.temperature:g}" if self.votes > 1 else "one text a prompt"
-        return [f"{self.name} writes: prompts {PROMPT_VERSION}, rubric {self.rubric.title}, {drawn}"]
+        return f"writes its verdicts: prompts {PROMPT_VERSION}, rubric {self.rubric.title}, {drawn}"
 
     def score(self, conversations: Sequence[Messages]) -> list[float | None]:
         """One score for each conversation, whose last message is the answer, on the rubric's levels."""

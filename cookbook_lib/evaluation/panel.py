@@ -47,7 +47,7 @@ def reports_on_tasks(
         _watched(judge, "tasks", len(tasks) * judge.votes, watch)
         sections = judge_tasks(judge, tasks, seed=seed)
         judge.progress = None
-        notes = ("each prompt as it was prepared", *judge.notes[1:], *unscored(judge))
+        notes = (f"{judge.name} {judge.about}; here each prompt as it was prepared", *unscored(judge))
         found.append(JudgeReport(judge.name, sections | _habits(judge, sections, seed), {}, notes))
     return found
 
@@ -58,8 +58,8 @@ def together(reports: Sequence[JudgeReport]) -> list[dict[str, Any]]:
 
 
 def drift_rows(judges: Sequence[OpenJudge], *, seed: int = 0) -> list[dict[str, Any]]:
-    """One dict a figure for each judge that writes but the first, beside which it is put; [] where there is no second one."""
-    writers = [judge for judge in judges if isinstance(judge, GenerativeJudge)]
+    """One dict a figure for each judge that keeps its texts but the first, beside which it is put; [] without a second one."""
+    writers = [judge for judge in judges if isinstance(judge, GenerativeJudge) and judge.transcript]
     return [
         {"judge": judge.name, "beside": writers[0].name, "measure": name, "value": figure.text(), "note": figure.note}
         for judge in writers[1:]
@@ -99,7 +99,8 @@ def _on_pairs(
 
     found = report_on(judge, pairs, training=training, more=more, seed=seed)
     if isinstance(judge, GenerativeJudge):
-        found = replace(found, sections=found.sections | _habits(judge, found.sections, seed))
+        sections = found.sections | _habits(judge, found.sections, seed)
+        found = replace(found, sections=sections, notes=(*found.notes, f"{judge.name} {judge.about}"))
     return replace(found, notes=(*found.notes, *judge.notes, *unscored(judge)))
 
 

@@ -29,6 +29,11 @@ class RewardJudge(ScoreJudge):
         self.unscored: list[str] = []
         self.progress = progress
 
+    @property
+    def about(self) -> str:
+        """What its scores mean."""
+        return str(self.model.head)
+
     def score(self, conversations: Sequence[Messages]) -> list[float | None]:
         """One number for each conversation; several attributes are read as ScoringModel.score reads them."""
         given: list[list[dict[str, Any]]] = [[dict(message) for message in one] for one in conversations]

@@ -140,7 +140,7 @@ def test_a_rubric_of_ones_own(tmp_path):
     judge = GenerativeJudge(always("Score: 2"), rubric=file)
     assert judge.score([answered(asked("q"), "a")]) == [2]
     assert GenerativeJudge(always("Score: 0"), rubric=file).score([answered(asked("q"), "a")]) == [None]
-    assert "rubric mine 2" in judge.notes[0]
+    assert "rubric mine 2" in judge.about
 
 
 @pytest.mark.parametrize(
