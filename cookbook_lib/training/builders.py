@@ -52,7 +52,7 @@ from cookbook_lib.training.self_test import compute_dtype
 
 log = logging.getLogger(__name__)
 AnyModel = TypeVar("AnyModel", bound=PackedModel)
-ROWS = {"sft": "conversation", "bradley_terry": "pair", "pointwise": "response"}  # what a row of a recipe's data is
+ROWS = {"sft": "conversation", "bradley_terry": "pair", "dpo": "pair", "pointwise": "response"}  # else a prompt
 
 
 def open_mesh(config: Config) -> Mesh:
@@ -169,22 +169,24 @@ def open_plan(config: Config, loader: Loader, data: Data, mesh: Mesh) -> Plan:
         mesh=mesh,
         loader=loader,
         val=data.val,
-        row=ROWS[config.recipe],
+        row=ROWS.get(config.recipe, "prompt"),
     )
 
 
 def open_run(
     config: Config, mesh: Mesh, base: Base, data: Data, model: PackedModel, objective: Objective, loader: Loader, plan: Plan,
-    watch: Sequence[Tracker] = (),
+    watch: Sequence[Tracker] = (), val_loader: Any = None,
 ) -> Run:  # fmt: skip
     """Optimizer, schedule, checkpoints, meters; when an earlier run left a checkpoint, its state; then the trackers, those of
-    the config and those that `watch`."""
+    the config and those that `watch`. val_loader: of a recipe whose validation makes its own batches; else the rows of data.val."""
     offload = config.model.fsdp_config.optimizer_offload or config.model.fsdp_config.cpu_offload
     rest(model)  # a forward before this one may have left weights whole
     optimizer = make_optimizer(model, config.optim, offload=offload)
     torch.manual_seed(config.trainer.seed + mesh.rank)  # dropout, where a model has it: each rank has its own tokens
     flops = Flops.of(model)
     peak = _peak_of_rank(mesh, compute_dtype(config))
+    if val_loader is None and data.val is not None:
+        val_loader = open_loader(config, data.val, base, mesh, model, training=False)
     run = Run(
         config=config,
         plan=plan,
@@ -194,7 +196,7 @@ def open_run(
         optimizer=optimizer,
         rate=make_rate(config.optim, warmup_steps=plan.warmup_steps, total_steps=plan.total_steps),
         loader=loader,
-        val_loader=None if data.val is None else open_loader(config, data.val, base, mesh, model, training=False),
+        val_loader=val_loader,
         checkpoints=Checkpoints(
             Path(config.trainer.default_local_dir),
             keep=config.trainer.max_ckpt_to_keep,
