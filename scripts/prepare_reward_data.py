@@ -148,6 +148,11 @@ def parser() -> argparse.ArgumentParser:
     add("--rubric", metavar="FILE.yaml", help="judges: what is judged by; or a name such as full")
     add("--score-range", metavar="LOW,HIGH", help="score-judge: what the source's scores lie between (stars: 1,5)")
     add("--max-prompt-length", type=int, metavar="N", help="judges, answers: drop prompts of more tokens, rendered")
+    add(
+        "--instruction",
+        metavar="TEXT",
+        help="answers: appended to every question, such as 'End with #### and the number.'",
+    )
     add("--decontaminate", action="append", default=[], metavar="NAME=FILE", help="leave out what a benchmark asks")
     add("--min-characters", type=int, default=0, metavar="N", help="drop shorter prompts with an answer (default: 0)")
     add("--max-characters", type=int, metavar="N", help="drop longer prompts with an answer (default: no limit)")
@@ -191,6 +196,7 @@ def job_from(given: argparse.Namespace) -> RewardJob:
         "rubric": given.rubric,
         "score_range": range_from(given.score_range),
         "max_prompt_length": given.max_prompt_length,
+        "instruction": given.instruction,
     }
     if given.kind in ASKS:
         return TaskJob(**said, ask=given.kind, **prompts)

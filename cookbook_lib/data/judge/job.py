@@ -28,6 +28,8 @@ class TaskJob(RewardJob):
     """what scores lie between, where the source does not say so itself"""
     max_prompt_length: int | None = None
     """tokens of a rendered prompt; longer ones are left out (needs `tokenizer`)"""
+    instruction: str | None = None
+    """answers: what to append to every question, such as the form that the answer must have"""
 
     def __post_init__(self) -> None:
         idle = [name for name, given in self._idle().items() if given]
@@ -43,7 +45,7 @@ class TaskJob(RewardJob):
         """Options that this question does not look at, and whether they were given."""
         ranged = {"--score-range": self.score_range is not None and self.ask != "score-judge"}
         if self.ask != "answers":
-            return ranged
+            return ranged | {"--instruction": self.instruction is not None}
         reward = {"--rubric": self.rubric is not None, "--decontaminate": bool(self.decontaminate)}
         return ranged | reward | {"the options of pairs and scores": self.options != type(self.options)()}
 

@@ -81,12 +81,13 @@ def _prepare_answers(job: TaskJob) -> dict[str, Any]:
     check_preparation(job, source)
     make_folder(job.output)
     report = Report(job.output / "dropped.jsonl", unit=UNIT)
-    asked = _questions(converted(rows_of(job, source, report), converter, ANY_RESPONSE, report), report)
+    conversations = converted(rows_of(job, source, report), converter, ANY_RESPONSE, report)
+    asked = _questions(conversations, job.instruction, report)
     duplicates: quality.Duplicates[JudgeTask] = quality.Duplicates(digest_of_task)
     tally = Tally(report, Lengths(job.tokenizer), duplicates, stratum_of_task, conversations_of_task)
 
     def facts() -> dict[str, Any]:
-        return {"converter": converter.name, "kind": job.ask, "unit": UNIT}
+        return {"converter": converter.name, "kind": job.ask, "unit": UNIT, "instruction": job.instruction}
 
     return write_splits(job, tally, fitting(asked, job, report), answer_writer, facts)
 
@@ -111,10 +112,10 @@ def _tasks(record: RewardRecord, rubric: Rubric, scale: Scale | None) -> tuple[J
     )
 
 
-def _questions(conversations: Iterable[Conversation], report: Report) -> Iterator[JudgeTask]:
+def _questions(conversations: Iterable[Conversation], instruction: str | None, report: Report) -> Iterator[JudgeTask]:
     for conversation in conversations:
         try:
-            yield answer_task(conversation)
+            yield answer_task(conversation, instruction)
         except RowError as error:
             _drop(error, conversation.origin, report)
 

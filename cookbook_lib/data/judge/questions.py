@@ -91,12 +91,18 @@ def preference_tasks(pair: PreferencePair, rubric: Rubric) -> tuple[JudgeTask, J
     return forth, replace(forth, prompt=compare_prompt(pair.prompt, b, a, rubric), truth=swapped(truth), order="ba")
 
 
-def answer_task(conversation: Conversation) -> JudgeTask:
-    """The prompt of a conversation whose right answer is known; raises RowError where it is not."""
+def answer_task(conversation: Conversation, instruction: str | None = None) -> JudgeTask:
+    """The prompt of a conversation whose right answer is known, with an instruction after the last message if there is one.
+
+    Raises RowError where no answer is known.
+    """
     if conversation.answer is None:
         refuse("answer", MISSING, "only a known answer can be checked", "take a source that states its answers")
+    prompt = conversation.messages[:-1]
+    if instruction and prompt:
+        prompt = (*prompt[:-1], {**prompt[-1], "content": f"{prompt[-1]['content']}\n{instruction}"})
     return JudgeTask(
-        conversation.messages[:-1],
+        prompt,
         "answer",
         conversation.answer,
         data_source=conversation.source or "answers",

@@ -83,6 +83,21 @@ def test_answers_that_can_be_checked(tmp_path):
     code, folder, report = prepared(tmp_path, "--source", "gsm8k", "--input", path, "--kind", "answers", output="sums")
     assert code == 0
     assert report["rows_refused"] == 1
+    told = prepared(
+        tmp_path,
+        "--source",
+        "gsm8k",
+        "--input",
+        path,
+        "--kind",
+        "answers",
+        "--instruction",
+        "End with ####.",
+        output="told",
+    )
+    assert {task.prompt[0]["content"] for task in tasks_in(told[1])["train"]} <= {
+        f"{n}\nEnd with ####." for n in ("2+2?", "3+3?")
+    }
     assert [task.truth for tasks in tasks_in(folder).values() for task in tasks] == ["1004", "1004"]
 
 
@@ -136,6 +151,22 @@ def test_filters_duplicates_and_broken_rows_are_counted_as_for_pairs(tmp_path):
     assert [json.loads(line)["row"] for line in (folder / "dropped.jsonl").read_text().splitlines()] == [7, 8, 9]
 
 
+def test_what_a_benchmark_asks_is_left_out(tmp_path):
+    rows = [
+        {"prompt": f"Tell me all about number {n} in the series.", "chosen": "Yes.", "rejected": "No."}
+        for n in range(6)
+    ]
+    benchmark = rows_file(tmp_path / "bench.jsonl", {"prompt": rows[2]["prompt"], "chosen": "a", "rejected": "b"})
+    path = rows_file(tmp_path / "rows.jsonl", *rows)
+    common = ("--source", "preferences", "--input", path, "--kind", "preference-judge")
+    code, folder, report = prepared(tmp_path, *common, "--decontaminate", f"rewardbench={benchmark}")
+    assert code == 0
+    assert report["kept"] == 10
+    assert "rewardbench" in json.dumps(report["benchmarks"])
+    shown = [quoted(task.prompt).prompt[0]["content"] for tasks in tasks_in(folder).values() for task in tasks]
+    assert rows[2]["prompt"] not in shown
+
+
 def test_a_rubric_of_ones_own(tmp_path):
     file = tmp_path / "stars.yaml"
     file.write_text("name: stars\nversion: 3\ntask: Count stars.\nlevels: {1: a, 2: b, 3: c, 4: d, 5: e}\n")
@@ -173,6 +204,10 @@ def test_a_rubric_of_ones_own(tmp_path):
         ),
         (("--kind", "answers", "--rubric", "full"), "--rubric has no effect on answers; leave it out"),
         (("--kind", "answers", "--ties", "keep"), "the options of pairs and scores has no effect on answers"),
+        (
+            ("--kind", "score-judge", "--instruction", "Be brief."),
+            "--instruction has no effect on score-judge; leave it out",
+        ),
         (("--kind", "pairs", "--rubric", "full"), "--rubric has no effect on pairs; leave it out"),
         (("--kind", "score-judge", "--ties", "keep"), "--ties has no effect on scores"),
     ],

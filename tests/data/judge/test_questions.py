@@ -9,7 +9,7 @@ from cookbook_lib.data.judge.questions import Scale, answer_task, preference_tas
 from cookbook_lib.data.judge.records import JudgeTask
 from cookbook_lib.data.judge.rubrics import Rubric, load_rubric
 from cookbook_lib.data.origin import Origin, RowError
-from cookbook_lib.data.records import chat
+from cookbook_lib.data.records import Conversation, chat
 from cookbook_lib.data.reward.records import PreferencePair, ScoredResponse
 
 ASKED = ({"role": "user", "content": "Hi"},)
@@ -96,6 +96,11 @@ def test_a_known_answer():
     task = answer_task(chat("2+2?", "It is 4.", answer="4", source="sums"))
     assert (task.kind, task.truth, task.data_source, task.ability) == ("answer", "4", "sums", "answer")
     assert task.prompt == ({"role": "user", "content": "2+2?"},)
+    told = answer_task(chat("2+2?", "It is 4.", answer="4", system="Be brief."), "End with ####.")
+    assert [message["content"] for message in told.prompt] == ["Be brief.", "2+2?\nEnd with ####."]
+    alone = Conversation(({"role": "assistant", "content": "4"},), answer="4")
+    with pytest.raises(RowError, match="a conversation has at least one message"):
+        answer_task(alone, "End with ####.")
     with pytest.raises(RowError, match="answer is missing, but only a known answer can be checked"):
         answer_task(chat("2+2?", "It is 4."))
 
