@@ -5,9 +5,11 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.config.policy_schema import RewardConfig, RewardName
+from cookbook_lib.training.advantages import reinforce_plus_plus_baseline
 from cookbook_lib.training.rewards import Part, Reward, open_reward
 from cookbook_lib.training.rewards.catalog import PARTS
 from cookbook_lib.training.rewards.combine import normalised
@@ -102,6 +104,22 @@ def test_equal_totals_stay_equal():
     """0.1 three times has a mean that is not 0.1: a group without spread would get some, of rounding."""
     z = normalised(np.full((1, 3), 0.1), np.zeros(3, dtype=np.int64))
     assert z.tolist() == [[0.0, 0.0, 0.0]]
+
+
+def test_gdpo():
+    """Each part normalised in its group, weighted, whitened over the round's tokens: https://arxiv.org/abs/2601.05242, and
+    verl's compute_gdpo_outcome_advantage; here by normalise and an estimator that has the whitening."""
+    rng = np.random.default_rng(1)
+    groups, lengths = np.repeat(np.arange(6), 4), rng.integers(1, 9, 24)
+    rows, weights = [rng.choice([0.0, 1.0], 24), rng.normal(size=24) * 100], [1.0, 0.3]
+    parts = [paying(name, list(row), w, -1e3) for name, row, w in zip("ab", rows, weights, strict=True)]
+    total = Reward(tuple(parts), "normalise")(samples_in(groups)).total
+    completion = torch.from_numpy(np.repeat(np.arange(24), lengths))
+    found = reinforce_plus_plus_baseline(torch.from_numpy(total), torch.from_numpy(groups), completion)
+    z = sum(w * np.array(reference(row, groups)) for w, row in zip(weights, rows, strict=True))
+    of_tokens = np.repeat(z, lengths)
+    expected = (of_tokens - of_tokens.mean()) / np.sqrt(of_tokens.var(ddof=1) + 1e-8)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 # -------------------------------------------------------------------------------------------------------------- config

@@ -45,8 +45,8 @@ def test_no_verdict_in_it(sample):
 
 def test_dapo_by_hand():
     """Longest 20,480, buffer 4,096: free up to 16,384, then linear, -1 at the end."""
-    lengths = np.array([1, 16_384, 16_385, 18_432, 20_480])
-    np.testing.assert_array_equal(overlong(lengths, 20_480, 4_096), [0, 0, -1 / 4096, -0.5, -1])
+    lengths = np.array([1, 16_384, 16_385, 18_432, 20_480, 30_000])
+    np.testing.assert_array_equal(overlong(lengths, 20_480, 4_096), [0, 0, -1 / 4096, -0.5, -1, -1])
 
 
 def test_the_penalty_as_verl_takes_it():
