@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from cookbook_lib.config import CookbookError
 from cookbook_lib.data import quality
 from cookbook_lib.data.lengths import Lengths
 from cookbook_lib.data.prepare import Preparation, Tally, check_preparation, make_folder, rows_of, write_splits
@@ -48,12 +49,22 @@ class RewardJob(Preparation):
     options: RewardOptions = field(default_factory=RewardOptions)
     decontaminate: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """benchmarks by name, and their files: what they ask is left out"""
+    decontaminate_answers: bool = False
+    """what shares its words with a benchmark's answer is left out as well"""
+
+    def contamination(self) -> Contamination | None:
+        """What finds the benchmarks' texts; None where none is named. Raises CookbookError for answers of no benchmark."""
+        if self.decontaminate_answers and not self.decontaminate:
+            raise CookbookError(
+                "--decontaminate-answers has no effect without a benchmark; give --decontaminate NAME=FILE"
+            )
+        return Contamination.of(self.decontaminate, answers=self.decontaminate_answers) if self.decontaminate else None
 
 
 def prepare_reward(job: RewardJob) -> dict[str, Any]:
     """Run the job and return the content of report.json. Raises CookbookError where nothing can be written."""
     source, converter, kind = checked_reward(job)
-    contamination = Contamination.of(job.decontaminate) if job.decontaminate else None
+    contamination = job.contamination()
     make_folder(job.output)
     report, figures = Report(job.output / "dropped.jsonl", unit=kind), Figures()
     duplicates = quality.Duplicates(digest_of_record)

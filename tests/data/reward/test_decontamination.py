@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -156,6 +157,23 @@ def test_the_report_says_what_was_left_out_and_where_it_was_found(tmp_path):
             {"file": str(data), "row": 3, "same_as": f"{known} row 2 (100% of its words)"}
         ],
     }
+
+
+def test_answers_are_compared_where_that_is_asked_for(tmp_path):
+    """The same long answer to another question: left out with answers, kept without."""
+    answer = "the cat that sat on the mat was the first of nine cats in that house"
+    known = benchmark(tmp_path, {"prompt": "Joke?", "chosen": answer, "rejected": "no"})
+    rows = [{"prompt": p, "chosen": c, "rejected": "bad"} for p, c in (("Why?", answer), ("Who?", "good"))]
+    data = benchmark(tmp_path, *rows, name="data")
+    job = RewardJob(
+        "preferences", tmp_path / "out", inputs=(str(data),), decontaminate={"bench": (str(known),)}, test_ratio=0
+    )
+    assert prepare_reward(job)["kept"] == 2
+    report = prepare_reward(replace(job, decontaminate_answers=True))
+    assert (report["kept"], report["benchmarks"]["bench"]["records"]) == (1, 1)
+    assert list(report["dropped"]) == ["in benchmark bench (shared answer)"]
+    with pytest.raises(CookbookError, match="--decontaminate-answers has no effect without a benchmark"):
+        prepare_reward(replace(job, decontaminate={}, decontaminate_answers=True))
 
 
 @pytest.mark.parametrize(
