@@ -96,7 +96,7 @@ def test_distances_by_hand():
 def test_one_token_gone_astray_is_not_the_whole_loss():
     """e^d of d = 50 would be 5e21."""
     assert kl_estimates("k3", torch.tensor([-50.0]), torch.zeros(1)).tolist() == [10]
-    drawn = Drawn(torch.tensor([50.0]), torch.zeros(1), torch.ones(1), torch.zeros(1, dtype=torch.long))
+    drawn = Drawn(torch.tensor([50.0]), torch.zeros(1), torch.ones(1), torch.zeros(1, dtype=torch.long), 1)
     assert vanilla(drawn, AlgorithmConfig()).ratios.isfinite().all()
 
 

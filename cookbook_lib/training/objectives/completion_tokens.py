@@ -109,16 +109,17 @@ def owned(batch: CompletionBatch, mesh: Mesh) -> tuple[torch.Tensor, torch.Tenso
 
 
 def token_weights(mode: str, completion: torch.Tensor, horizon: int | None = None) -> torch.Tensor:
-    """w_t of each token, (N,) fp32, under a loss_agg_mode. completion (N,): whose token it is; horizon: H."""
+    """w_t of each token, (N,) fp32 on the CPU, under a loss_agg_mode. completion (N,) on the CPU: whose token it is; horizon: H."""
+    each = torch.ones(len(completion))
     if mode == "seq-mean-token-mean":
-        return 1 / torch.bincount(completion).float()[completion]
-    if mode == "seq-mean-token-sum-norm":
-        if not horizon:
-            raise CookbookError(
-                f"algorithm.loss_agg_mode is {mode}, which divides by the tokens allowed: give rollout.max_new_tokens."
-            )
-        return torch.full(completion.shape, 1 / horizon, device=completion.device)
-    return torch.ones(completion.shape, device=completion.device)
+        return each / torch.bincount(completion)[completion]
+    if mode != "seq-mean-token-sum-norm":
+        return each
+    if not horizon:
+        raise CookbookError(
+            f"algorithm.loss_agg_mode is {mode}, which divides by the tokens allowed: give rollout.max_new_tokens."
+        )
+    return each / horizon
 
 
 def _read_here(sources: torch.Tensor, batch: Row, mesh: Mesh) -> tuple[torch.Tensor, torch.Tensor]:

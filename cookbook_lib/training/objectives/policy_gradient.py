@@ -55,14 +55,13 @@ class PolicyGradient:
         o = self.options
         wanted = {"entropy": o.entropy_coeff != 0, "values": o.adv_estimator == "gae"}
         said = completion_logps(model, batch, self.mesh, temperature=self.temperature, **wanted)
-        known = Known(batch, said.logps.device)
+        known = Known(batch, self.mesh, said.logps.device)
         terms = [term(said, known) for term in self._terms()]
         losses = sum((term.losses for term in terms), torch.zeros_like(said.logps))
-        mine, _ = owned(batch, self.mesh)
-        weights = token_weights(o.loss_agg_mode, known.completion, self.horizon) * known.moved(mine)
-        total = (losses * weights).sum()
+        weights = token_weights(o.loss_agg_mode, batch.completion, self.horizon) * known.tokens
+        total = (losses * known.moved(weights)).sum()
         seen = {name: x for term in terms for name, x in term.seen.items()}
-        return Loss(total, {"loss": (total.detach(), self.count(batch))} | _stats(batch, seen, known, self.mesh))
+        return Loss(total, {"loss": (total.detach(), self.count(batch))} | _stats(seen, known))
 
     def _terms(self) -> list[Callable[[Told, "Known"], Term]]:
         critic = [self._critic] if self.options.adv_estimator == "gae" else []
@@ -70,7 +69,8 @@ class PolicyGradient:
 
     def _policy(self, said: Told, known: "Known") -> Term:
         o, old = self.options, known["old_logps"]
-        policy = POLICY_LOSSES[o.policy_loss](Drawn(said.logps, old, known["advantages"], known.completion), o)
+        drawn = Drawn(said.logps, old, known["advantages"], known.completion, len(known.completions))
+        policy = POLICY_LOSSES[o.policy_loss](drawn, o)
         seen = {
             "clip_fraction": policy.clipped,
             "dual_clip_fraction": policy.dual_clipped,
@@ -107,11 +107,12 @@ class PolicyGradient:
 
 
 class Known:
-    """What a batch says of its tokens, on the device."""
+    """What a batch says of its tokens, on the device; and, on the CPU, which tokens and completions this rank counts."""
 
-    def __init__(self, batch: CompletionBatch, device: torch.device) -> None:
+    def __init__(self, batch: CompletionBatch, mesh: Mesh, device: torch.device) -> None:
         self.batch, self.device = batch, device
         self.completion = self.moved(batch.completion)
+        self.tokens, self.completions = owned(batch, mesh)
 
     def moved(self, x: torch.Tensor) -> torch.Tensor:
         return x.to(self.device, non_blocking=True)
@@ -128,22 +129,20 @@ class Known:
         return self.moved(getattr(self.batch, name))
 
 
-def _stats(batch: CompletionBatch, seen: dict[str, torch.Tensor], known: Known, mesh: Mesh) -> Stats:
+def _stats(seen: dict[str, torch.Tensor], known: Known) -> Stats:
     """Means over tokens of what was seen; over completions, of their own stats (NaN: not known) and their largest ratios.
 
     ratio, old_kl: against the policy that drew them; kl: against the reference; mismatch_kl: of the engine's log-probabilities
     against the training's; clip_fraction: share of tokens that the clip decides.
     """
-    tokens, completions = owned(batch, mesh)
-    mine, mine_whole = known.moved(tokens), known.moved(completions)
-    largest = torch.zeros(len(completions), device=known.device)
+    mine, whole = known.moved(known.tokens), known.moved(known.completions)
+    largest = torch.zeros(len(whole), device=known.device)
     largest = largest.scatter_reduce(0, known.completion, seen["ratio"], "amax", include_self=False)
-    stats = {name: ((x * mine).sum(), float(tokens.sum())) for name, x in seen.items()}
-    stats["ratio_max"] = ((largest * mine_whole).sum(), float(completions.sum()))
-    for name, x in batch.stats.items():
-        told = completions & ~x.isnan()
-        stats[name] = (x[told].sum(), float(told.sum()))
-    if "reward" in batch.stats:
-        reward = batch.stats["reward"][completions]
-        stats["reward_square"] = (reward.nan_to_num().square().sum(), stats["reward"][1])
+    stats = {name: ((x * mine).sum(), float(known.tokens.sum())) for name, x in seen.items()}
+    stats["ratio_max"] = ((largest * whole).sum(), float(known.completions.sum()))
+    for name, x in known.batch.stats.items():
+        told = x[known.completions & ~x.isnan()]
+        stats[name] = (told.sum(), float(len(told)))
+        if name == "reward":
+            stats["reward_square"] = (told.square().sum(), float(len(told)))
     return stats

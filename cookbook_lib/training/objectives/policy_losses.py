@@ -34,7 +34,8 @@ class Drawn:
     logps: torch.Tensor  # under the policy that learns; differentiable
     old_logps: torch.Tensor  # under the one that drew them
     advantages: torch.Tensor
-    completion: torch.Tensor  # int64: whose token it is, ascending from 0
+    completion: torch.Tensor  # int64: whose token it is
+    completions: int  # how many there are: asking a device would wait for its queue
 
     @property
     def log_ratios(self) -> torch.Tensor:
@@ -58,8 +59,11 @@ def vanilla(drawn: Drawn, options: AlgorithmConfig) -> PolicyTerms:
 
 def gspo(drawn: Drawn, options: AlgorithmConfig) -> PolicyTerms:
     """The clip of a completion's mean log-ratio, for all its tokens alike."""
-    lengths = torch.bincount(drawn.completion).to(drawn.logps.dtype)
-    means = torch.zeros_like(lengths).index_add(0, drawn.completion, drawn.log_ratios.detach()) / lengths
+    off = drawn.log_ratios.detach()
+    sums, lengths = (
+        off.new_zeros(drawn.completions).index_add(0, drawn.completion, x) for x in (off, torch.ones_like(off))
+    )
+    means = sums / lengths
     own = drawn.logps - drawn.logps.detach()  # 0, with a gradient
     return _held(_exp(means[drawn.completion] + own), drawn.advantages, options, None)
 
