@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.judge.files import read_tasks
-from cookbook_lib.data.judge.records import JudgeTask
 from cookbook_lib.data.records import read_conversations
 from cookbook_lib.data.report import Report
-from cookbook_lib.data.reward.files import read_pairs
+from cookbook_lib.data.reward.files import read_pairs, read_scores
 from cookbook_lib.data.reward.records import PreferencePair
 from cookbook_lib.display import judge_pictures, save_pictures
 from cookbook_lib.display.progress import ProgressBars
@@ -33,7 +32,14 @@ from cookbook_lib.evaluation.judge_report import JudgeReport, write_report
 from cookbook_lib.evaluation.judges import LengthJudge
 from cookbook_lib.evaluation.open_judge import NEW_TOKENS, distinct_names, judge_over, open_generative
 from cookbook_lib.evaluation.openai_chat import OpenAIChatModel
-from cookbook_lib.evaluation.panel import drift_rows, reports_on_pairs, reports_on_tasks, together, write_transcripts
+from cookbook_lib.evaluation.panel import (
+    drift_rows,
+    reports_on_pairs,
+    reports_on_scores,
+    reports_on_tasks,
+    together,
+    write_transcripts,
+)
 from cookbook_lib.evaluation.pipeline import on_benchmarks
 from cookbook_lib.evaluation.probes import best_of_rows
 from cookbook_lib.evaluation.reward_judge import RewardJudge
@@ -41,6 +47,7 @@ from cookbook_lib.evaluation.run_rows import pair_columns, pair_files, reading, 
 from cookbook_lib.evaluation.sft import Comparison, Settings, compare
 
 LEARNED = 20_000  # pairs that a bag of words learns from
+Judges = Sequence[RewardJudge | GenerativeJudge]
 ROWS = 1000  # of conversations and of pairs; part of a benchmark is another benchmark
 EXAMPLES = """
 examples
@@ -110,6 +117,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--sft-data", action="append", metavar="FILE", help="held-out conversations (default: the SFT run's)")
     add("--pairs", action="append", metavar="FILE", help="held-out pairs (default: the reward model's run's)")
+    add("--scores", action="append", metavar="FILE", help="held-out responses with a score, for all judges")
     add("--train-pairs", action="append", metavar="FILE", help="what a bag of words learns from, to compare with")
     add(
         "--benchmark", action="append", default=[], metavar="NAME[=FILE]", help="a public benchmark; may be given again"
@@ -176,31 +184,21 @@ def check_judge_options(given: argparse.Namespace) -> None:
 
 
 def evaluate_judges(given: argparse.Namespace) -> dict[str, Any]:
-    """The reward model and the judge models on pairs, on tasks and on benchmarks; what is written of it."""
+    """The reward model and the judge models on pairs, scores, tasks and benchmarks; what is written of it."""
     judges, bars = open_judges(given), ProgressBars()
-    pairs, tasks = pairs_for(given, judges), tasks_for(given)
-    if not (pairs or tasks or given.benchmark):
-        raise CookbookError(
-            f"{', '.join(filter(None, [given.reward_model, *given.judge_model]))} names no validation pairs; give --pairs FILE "
-            "or --benchmark NAME=FILE"
-        )
-    reports = []
-    if pairs:
-        rows, told, learned = pairs
-        found = reports_on_pairs(judges, rows, training=learned, seed=given.seed, watch=bars)
-        reports += [replace(report, notes=(*report.notes, *told)) for report in found]
-        show_reports(reports, "held-out pairs")
-    asked = reports_on_tasks(judges, tasks, seed=given.seed, watch=bars) if tasks else []
+    reports = on_pairs(given, judges, bars)
+    asked = {"scores": on_scores(given, judges, bars), "tasks": on_tasks(given, judges, bars)}
     bars.finish()
-    if asked:
-        show_reports(asked, "prompts with known verdicts")
+    if not (reports or any(asked.values()) or given.benchmark):
+        models = ", ".join(filter(None, [given.reward_model, *given.judge_model]))
+        raise CookbookError(f"{models} names no validation pairs; give --pairs FILE or --benchmark NAME=FILE")
     results = benchmark_results(given, judges)
     if drift := drift_rows(judges, seed=given.seed):
         print(f"\n{table(drift, 'Length of what judges write')}")
     return written_of(given, judges, reports, asked, results)
 
 
-def open_judges(given: argparse.Namespace) -> list[RewardJudge | GenerativeJudge]:
+def open_judges(given: argparse.Namespace) -> Judges:
     """The reward model first."""
     options: Any = {"device": given.device, "trust_remote_code": given.trust_remote_code}
     found: list[Any] = [RewardJudge(given.reward_model, **options)] if given.reward_model else []
@@ -223,51 +221,63 @@ def open_judges(given: argparse.Namespace) -> list[RewardJudge | GenerativeJudge
     return found
 
 
-def pairs_for(
-    given: argparse.Namespace, judges: list[RewardJudge | GenerativeJudge]
-) -> tuple[list[PreferencePair], list[str], list[PreferencePair]] | None:
-    """Held-out pairs, what a reader must know of them, and pairs to learn from; a run's own are read as it read them."""
+def on_pairs(given: argparse.Namespace, judges: Judges, bars: ProgressBars) -> list[JudgeReport]:
+    """All judges on held-out pairs, shown; [] where there are none. A run's own pairs are read as it read them."""
     files = given.pairs or (pair_files(given.reward_model, "val_files") if given.reward_model else [])
     if not files:
-        return None
+        return []
     counts, columns = Report(unit="pairs"), pair_columns(given.reward_model) if given.reward_model else {}
     pairs = list(read_pairs(files, limit=limit_of(given, ROWS), report=counts, **({} if given.pairs else columns)))
     first = judges[0]
     if not given.pairs and isinstance(first, RewardJudge):
         pairs = as_trained(pairs, first.model.tokenizer, report=counts, **reading(given.reward_model))
-    return pairs, list(left_out(counts)), training_pairs(given, columns)
+    found = reports_on_pairs(judges, pairs, training=training_pairs(given, columns), seed=given.seed, watch=bars)
+    told = tuple(left_out(counts))
+    return shown([replace(report, notes=(*report.notes, *told)) for report in found], "held-out pairs")
 
 
-def tasks_for(given: argparse.Namespace) -> list[JudgeTask]:
-    """Prompts with known verdicts: those given, or what the first judge model's run validated on."""
+def on_scores(given: argparse.Namespace, judges: Judges, bars: ProgressBars) -> list[JudgeReport]:
+    """All judges on held-out responses with a score, shown."""
+    if not given.scores:
+        return []
+    responses = list(read_scores(given.scores, limit=limit_of(given, ROWS), report=Report()))
+    return shown(reports_on_scores(judges, responses, seed=given.seed, watch=bars), "held-out scores")
+
+
+def on_tasks(given: argparse.Namespace, judges: Judges, bars: ProgressBars) -> list[JudgeReport]:
+    """Judges that write on prompts with known verdicts, shown: those given, or what the first one's run validated on."""
     own = bool(given.judge_model) and not given.judge_url
     files = given.tasks or (task_files(given.judge_model[0], "val_files") if own else [])
-    return list(read_tasks(files, limit=limit_of(given, ROWS), report=Report())) if files else []
+    if not files:
+        return []
+    tasks = list(read_tasks(files, limit=limit_of(given, ROWS), report=Report()))
+    return shown(reports_on_tasks(judges, tasks, seed=given.seed, watch=bars), "prompts with known verdicts")
 
 
-def show_reports(reports: Sequence[JudgeReport], on: str) -> None:
-    """Print one table of all, and their notes."""
+def shown(reports: list[JudgeReport], on: str) -> list[JudgeReport]:
+    """The reports, printed as one table with their notes."""
     names = ", ".join(report.name for report in reports)
     print(f"\n{table(together(reports), f'{names}: {on}')}")
     for note in dict.fromkeys(note for report in reports for note in report.notes):
         print(f"  {note}")
+    return reports
 
 
 def written_of(
     given: argparse.Namespace,
-    judges: Sequence[RewardJudge | GenerativeJudge],
+    judges: Judges,
     reports: Sequence[JudgeReport],
-    asked: Sequence[JudgeReport],
+    asked: Mapping[str, Sequence[JudgeReport]],
     results: Sequence[BenchmarkResult],
 ) -> dict[str, Any]:
-    """The document: the first judge's report, those of the others, agreement on tasks, benchmarks. Writes pictures and texts."""
+    """What is written: the first judge's report, those of the others, agreement, benchmarks; pictures and texts go beside it."""
     first, *others = [report.as_json() for report in reports] or [{}]
     if given.output:
         save_pictures(judge_pictures(first), given.output)
         write_transcripts(judges, given.output)
     more = {"others": others} if others else {}
-    tasks = {"tasks": [report.as_json() for report in asked]} if asked else {}
-    return first | more | tasks | {"results": [result.as_json() for result in results]}
+    more |= {on: [report.as_json() for report in found] for on, found in asked.items() if found}
+    return first | more | {"results": [result.as_json() for result in results]}
 
 
 def training_pairs(given: argparse.Namespace, columns: dict[str, str]) -> list[PreferencePair]:
@@ -277,9 +287,7 @@ def training_pairs(given: argparse.Namespace, columns: dict[str, str]) -> list[P
     return list(read_pairs(files, limit=LEARNED, report=Report(), **options)) if files else []
 
 
-def benchmark_results(
-    given: argparse.Namespace, judges: Sequence[RewardJudge | GenerativeJudge]
-) -> list[BenchmarkResult]:
+def benchmark_results(given: argparse.Namespace, judges: Judges) -> list[BenchmarkResult]:
     """Every benchmark named, by the judges and by the longer answer, printed."""
     named = {name: file or None for name, _, file in (text.partition("=") for text in given.benchmark)}
     results = on_benchmarks(judges[0], named, limit=limit_of(given, -1), judges=[*judges[1:], LengthJudge()])

@@ -49,21 +49,22 @@ def judge_tasks(judge: GenerativeJudge, tasks: Sequence[JudgeTask], *, seed: int
 
 
 def score_agreement(
-    said: Sequence[float | None], truth: Sequence[int], *, groups: Sequence[Any] | None = None, seed: int = 0
+    said: Sequence[float | None], truth: Sequence[float], *, groups: Sequence[Any] | None = None, seed: int = 0
 ) -> Figures:
-    """Scores (n,) against whole true ones (n,). A mean of several votes is rounded for what compares levels, halves up."""
+    """Scores (n,) against true ones (n,), on one scale. What compares levels rounds both, halves up."""
     same_length(said=said, truth=truth)
     if not truth:
         return {"exact": undefined("there is no score")}
     levels = [None if one is None else math.floor(one + 0.5) for one in said]
-    exact = [float(level == true) for level, true in zip(levels, truth, strict=True)]
-    best, most = Counter(truth).most_common(1)[0]
+    true_levels = [math.floor(true + 0.5) for true in truth]
+    exact = [float(level == true) for level, true in zip(levels, true_levels, strict=True)]
+    best, most = Counter(true_levels).most_common(1)[0]
     missing = counted(levels.count(None), "unreadable score is wrong", "unreadable scores are wrong")
-    pairs = list(zip(levels, truth, strict=True))
+    pairs = list(zip(levels, true_levels, strict=True))
     return {
         "exact": Measure(share_by_group(exact, groups, seed=seed), len(truth), missing),
         "exact, always the commonest": Measure(
-            share_by_group([float(true == best) for true in truth], groups, seed=seed), len(truth), f"{best}, {most:,} times"
+            share_by_group([float(true == best) for true in true_levels], groups, seed=seed), len(truth), f"{best}, {most:,} times"
         ),
         "off by": _distance(said, truth, groups, seed),
         "kappa": cohen(pairs, seed=seed),
@@ -108,7 +109,7 @@ def _preferences(judge: GenerativeJudge, tasks: Sequence[JudgeTask], seed: int) 
     return found | position_bias(shown, swapped, labels, groups=own, seed=seed)
 
 
-def _distance(said: Sequence[float | None], truth: Sequence[int], groups: Sequence[Any] | None, seed: int) -> Measure:
+def _distance(said: Sequence[float | None], truth: Sequence[float], groups: Sequence[Any] | None, seed: int) -> Measure:
     off = np.abs(as_scores(said) - np.array(truth, float))
     kept = ~np.isnan(off)
     if not kept.any():

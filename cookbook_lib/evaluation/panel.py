@@ -1,6 +1,7 @@
 """Judges of every kind on the same rows: a report each, one table of all, and what two that write have in common.
 
 judges ─┬─▶ pairs   reports_on_pairs     accuracy, calibration, biases, probes, writing      ─▶ together(reports)
+        ├─▶ scores  reports_on_scores    agreement with given scores                         ─▶ together(reports)
         ├─▶ tasks   reports_on_tasks     agreement with known verdicts, of those that write  ─▶ together(reports)
         └─▶ texts   drift_rows           how much longer each writes than the first does
 """
@@ -11,17 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from cookbook_lib.data.judge.records import JudgeTask
-from cookbook_lib.data.reward.records import PreferencePair
+from cookbook_lib.data.reward.records import PreferencePair, ScoredResponse
 from cookbook_lib.evaluation.generative_judge import GenerativeJudge
 from cookbook_lib.evaluation.judge_report import JudgeReport, side_by_side
 from cookbook_lib.evaluation.judged_pairs import report_on
-from cookbook_lib.evaluation.judged_tasks import judge_tasks
+from cookbook_lib.evaluation.judged_tasks import judge_tasks, score_agreement
+from cookbook_lib.evaluation.judges import answered
 from cookbook_lib.evaluation.measure import counted
 from cookbook_lib.evaluation.probes import probes
 from cookbook_lib.evaluation.reward_judge import RewardJudge
 from cookbook_lib.evaluation.transcripts import write_transcript
-from cookbook_lib.evaluation.writing import habits, length_drift
+from cookbook_lib.evaluation.writing import habits, length_drift, writing
 
+SCALE = "exact, off by and kappa suppose scores on the scale of the data; spearman does not"
 OpenJudge = RewardJudge | GenerativeJudge
 Watch = Callable[[str, int, int], object]  # what is asked, answers just finished, of how many
 
@@ -36,6 +39,24 @@ def reports_on_pairs(
 ) -> list[JudgeReport]:
     """One report a judge; `training` is what a bag of words learns from."""
     return [_on_pairs(judge, pairs, training, seed, watch) for judge in judges]
+
+
+def reports_on_scores(
+    judges: Sequence[OpenJudge], responses: Sequence[ScoredResponse], *, seed: int = 0, watch: Watch | None = None
+) -> list[JudgeReport]:
+    """One report a judge: its scores of single answers beside those of the data (the attribute `score`)."""
+    shown = [answered(one.prompt, one.response) for one in responses]
+    groups = [one.group or repr(one.prompt) for one in responses]
+    truth = [one.scores["score"] for one in responses]
+    found = []
+    for judge in judges:
+        _watched(judge, "scores", len(shown), watch)
+        sections = {"scores": score_agreement(judge.score(shown), truth, groups=groups, seed=seed)}
+        judge.progress = None
+        if isinstance(judge, GenerativeJudge):
+            sections |= _habits(judge, {"writing": writing(judge, seed=seed)}, seed)
+        found.append(JudgeReport(judge.name, sections, {}, (SCALE, *unscored(judge))))
+    return found
 
 
 def reports_on_tasks(

@@ -122,6 +122,19 @@ def test_a_judge_on_prompts_with_known_verdicts(script, writer, tmp_path, capsys
     assert re.search(r"exact +0\.750", said)
 
 
+def test_scalar_and_generative_judges_on_given_scores(script, writer, reward_folder, tmp_path, capsys):  # noqa: F811
+    rows = [{"prompt": f"q{n}", "response": f"{'+-'[n % 2]} answer {n}", "score": 4 * (1 - n % 2)} for n in range(8)]
+    (tmp_path / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    models = ["--reward-model", str(reward_folder), "--judge-model", str(writer)]
+    output = tmp_path / "out"
+    assert script.main([*models, "--scores", str(tmp_path / "scores.jsonl"), "--output", str(output)]) == 0
+    assert "best, final: held-out scores" in capsys.readouterr().out
+    scalar, writes = json.loads((output / "report.json").read_text())["scores"]
+    assert (scalar["judge"], writes["judge"]) == ("best", "final")
+    assert writes["measures"]["scores"]["kappa"]["value"] == writes["measures"]["scores"]["exact"]["value"] == 1
+    assert scalar["measures"]["scores"]["spearman"]["value"] < 1
+
+
 def test_benchmarks_are_whole_unless_a_limit_is_given(script):
     unset, given = script.parser().parse_args([]), Namespace(limit=5)
     assert (script.limit_of(unset, script.ROWS), script.limit_of(unset, -1)) == (1000, -1)
