@@ -18,7 +18,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from cookbook_lib.config import CookbookError
-from cookbook_lib.models.token_loss import _cap, _rows_at_once, _Scratch, _SumOfProducts
+from cookbook_lib.models.logit_chunks import Scratch, SumOfProducts, cap_, rows_at_once
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class _Head:
 
     def apply_(self, logits: torch.Tensor) -> torch.Tensor | None:
         """logits (c, V) fp32 become z, in place; returns the cap's slope where there is a cap."""
-        slope = None if self.softcap is None else _cap(logits, self.softcap)
+        slope = None if self.softcap is None else cap_(logits, self.softcap)
         if self.temperature != 1:
             logits.div_(self.temperature)
         return slope
@@ -48,7 +48,7 @@ class _TokenLogps(torch.autograd.Function):
     def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, head: _Head, entropy: bool,
                 chunk: int) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
         logps, lse, entropies = (torch.empty(len(targets), device=hidden.device) for _ in range(3))
-        scratch = _Scratch(chunk, len(targets), weight)
+        scratch = Scratch(chunk, len(targets), weight)
         for start in range(0, len(targets), chunk):
             logits = scratch.logits(hidden[start : start + chunk])
             for few in scratch.blocks(len(logits)):
@@ -68,8 +68,8 @@ class _TokenLogps(torch.autograd.Function):
         hidden, weight, targets, lse, entropies = ctx.saved_tensors
         wants_hidden, wants_weight = ctx.needs_input_grad[:2]
         grad_hidden = torch.empty_like(hidden) if wants_hidden else None
-        grad_weight = _SumOfProducts(weight) if wants_weight else None
-        scratch = _Scratch(ctx.chunk, len(targets), weight)
+        grad_weight = SumOfProducts(weight) if wants_weight else None
+        scratch = Scratch(ctx.chunk, len(targets), weight)
         for start in range(0, len(targets), ctx.chunk):
             part = slice(start, start + ctx.chunk)
             logits = scratch.logits(hidden[part])
@@ -133,4 +133,4 @@ def token_logps(
             "greedy answers, give 1."
         )
     head = _Head(temperature, softcap)
-    return _TokenLogps.apply(hidden, output_weight, targets, head, entropy, chunk or _rows_at_once(output_weight))
+    return _TokenLogps.apply(hidden, output_weight, targets, head, entropy, chunk or rows_at_once(output_weight))
