@@ -1,5 +1,8 @@
 """A judge that writes, in every benchmark: asked as its rules say, and never right by writing nothing."""
 
+import gzip
+import json
+
 import pytest
 
 from cookbook_lib.evaluation.benchmarks import BENCHMARKS, evaluate, table_rows
@@ -75,3 +78,17 @@ def test_judges_that_write_and_judges_that_score_share_one_table(tmp_path):
     rows = table_rows([evaluate(judge, "judgebench", items) for judge in judges])
     assert rows[0]["writes"].startswith("1.000") and rows[0]["longer wins"].startswith("0.000")
     assert "longer wins" not in rows[-1] and rows[-1]["part"] == "same verdict in both orders"
+
+
+def test_published_decisions_written_by_a_judge_give_the_published_figure(real_data):
+    """Real answers of every length and script, through the prompt, its frames and the parser: 218 of 350."""
+    files = {("judge_name" in path.name): path for path in (real_data / "judgebench").glob("*.jsonl.gz")}
+    said = {}
+    for row in map(json.loads, gzip.decompress(files[True].read_bytes()).splitlines()):
+        first, second = (judgment["decision"][0] for judgment in row["judgments"])
+        said |= {(row["response_A"], row["response_B"]): first, (row["response_B"], row["response_A"]): second}
+    generator = Scripted(lambda judged, seed: f"So it is.\n\n**Preference: {said[judged.responses]}**")
+    items = BENCHMARKS["judgebench"].load(files[False])
+    result = evaluate(GenerativeJudge(generator), "judgebench", items)
+    assert (result.value, result.unparsed) == (pytest.approx(218 / 350), 0)
+    assert result.parts["same verdict in both orders"].value == pytest.approx(349 / 350)
