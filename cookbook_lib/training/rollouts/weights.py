@@ -26,11 +26,14 @@ def whole_weights(
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """(name in the plain model, weight on `device` in `dtype`, None for its own) of everything. Collective: every rank takes all.
 
-    A tied weight comes once. What needs neither gathering nor converting is the trained tensor itself: do not write to it.
+    A tied weight comes once, a critic's head not at all. What needs neither gathering nor converting is the trained tensor
+    itself: do not write to it.
     """
     rest(trained)
     adapted = _adapted(trained.hf)
     for name, parameter in plain_weights(trained.hf).items():
+        if name in trained.new_weights:
+            continue
         weight = _whole(parameter, device)
         if name in adapted:
             weight = _merged(weight, adapted[name], device)

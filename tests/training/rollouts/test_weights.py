@@ -10,6 +10,7 @@ from cookbook_lib.config import CookbookError
 from cookbook_lib.models.attention import varlen_attention
 from cookbook_lib.models.loading import build_model, load_weights
 from cookbook_lib.models.lora import adapt, initialise_adapters, plain_weights
+from cookbook_lib.models.value_head import ValueModel
 from cookbook_lib.parallel.fsdp import shard_model
 from cookbook_lib.parallel.mesh import Mesh, make_mesh
 from cookbook_lib.training.rollouts.engine import OwnEngine
@@ -128,6 +129,16 @@ def saved(folder: Path) -> Path:
     plain.load_state_dict({**plain.state_dict(), **whole(model)})
     plain.save_pretrained(folder)
     return folder
+
+
+def test_a_critic_s_head_is_not_the_answering_model_s(mesh) -> None:
+    model = model_of(mesh)
+    critic = ValueModel(Qwen3ForCausalLM(model.hf.config), varlen_attention)
+    critic.hf.value_head = torch.nn.Linear(32, 1, bias=False)
+    engine = OwnEngine(critic, CPU)
+    engine.refresh(critic)
+    assert "value_head.weight" in plain_weights(critic.hf)
+    assert not any("value_head" in name for name, _ in engine.hf.named_parameters())
 
 
 def test_another_structure_is_refused(mesh) -> None:
