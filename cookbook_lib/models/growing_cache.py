@@ -15,8 +15,14 @@ from transformers.cache_utils import DynamicLayer
 LEAST_ROOM = 64  # columns; beyond that a quarter of those there are
 
 
-class GrowingLayer(DynamicLayer):  # type: ignore[misc]
+class GrowingLayer(DynamicLayer):
     """`keys` and `values`, (B, M, T, H), are views of the part of the memory that is written."""
+
+    keys: torch.Tensor
+    values: torch.Tensor
+    memory: list[torch.Tensor]
+    written: int  # columns
+    is_initialized: bool
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
