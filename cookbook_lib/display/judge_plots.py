@@ -78,7 +78,7 @@ def score_distribution(
         for y, values in enumerate(groups.values()):
             _draw_hill(axes, y, values, (low - room, high + room), SERIES[0])
             axes.text(1.01, y + 0.2, f"{len(values):,}", transform=axes.get_yaxis_transform(), color=GREY, fontsize=7.5)
-        axes.set_yticks(range(len(groups)), [str(kind) for kind in groups])
+        axes.set_yticks(range(len(groups)), list(map(_class_name, groups)))
         axes.tick_params(axis="y", labelsize=8.5, labelcolor=INK)
         axes.set_ylim(-0.15, len(groups))
         axes.set_xlim(low - room, high + room)
@@ -86,8 +86,13 @@ def score_distribution(
         axes.set_xlabel("score   (line: median)")
         set_title(axes, title, note)
 
-    medians = ", ".join(f"{kind} median {median(v):.3g} of {len(v):,}" for kind, v in groups.items() if v)
+    medians = ", ".join(f"{_class_name(kind)} median {median(v):.3g} of {len(v):,}" for kind, v in groups.items() if v)
     return Picture(draw, (7.2, 0.9 + 0.55 * max(len(groups), 1)), f"{title}: {medians or 'nothing to show'}")
+
+
+def _class_name(kind: Any) -> str:
+    """A rating of 4.0 is 4."""
+    return f"{kind:g}" if isinstance(kind, float) else str(kind)
 
 
 def score_against_length(

@@ -108,9 +108,11 @@ class JudgedScores:
     measures: dict[str, dict[str, Measure]]
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dict a figure."""
+        """One dict a figure; with a note where one has any."""
+        noted = any(figure.note for figures in self.measures.values() for figure in figures.values())
         return [
-            {"": attribute, "measure": name, "value": figure.text(), "rows": figure.rows, "note": figure.note}
+            {"": attribute, "measure": name, "value": figure.text(), "rows": figure.rows}
+            | ({"note": figure.note} if noted else {})
             for attribute, figures in self.measures.items()
             for name, figure in figures.items()
         ]

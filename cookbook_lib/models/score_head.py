@@ -64,6 +64,17 @@ class ScoreHead:
         steps = range(self.lowest, self.lowest + self.outputs_each)
         return [f"{name}{sign}{level}" for name in self.attributes for level in steps]
 
+    def __str__(self) -> str:
+        names = ", ".join(self.attributes)
+        if self.kind == "scalar":
+            return f"scalar head: {names}, of which only differences mean something"
+        if self.kind != "regression":
+            return f"{self.kind} head: {names} from {self.lowest} to {self.highest}, {self.num_labels} outputs"
+        scaled = (
+            f"{n} = {m:.4g} + {s:.4g} × output" for n, m, s in zip(self.attributes, self.mean, self.scale, strict=True)
+        )
+        return f"regression head: {', '.join(scaled)}"
+
     def scores(self, raw: torch.Tensor) -> torch.Tensor:
         """Head outputs (R, L) -> scores (R, A), on the scale of the data."""
         each = raw.unflatten(1, (len(self.attributes), self.outputs_each))

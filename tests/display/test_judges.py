@@ -69,6 +69,7 @@ def test_words_carry_the_numbers():
     assert benchmark_bars(ROWS).text == "Benchmarks: x by a 0.500 [0.400, 0.600]; x by b –; y by b 1.000"
     assert reliability_diagram({"raw": {"points": [POINT], "ece": 0.22}}).text == "Reliability: raw ECE 0.220"
     assert score_distribution([1.0, 3.0], ["a", "a"]).text == "Scores by class: a median 2 of 2"
+    assert score_distribution([1.0, 3.0], [4.0, 0.5]).text == "Scores by class: 0.5 median 3 of 1, 4 median 1 of 1"
 
 
 def test_the_matrix_says_hard_normal_and_easy():

@@ -77,6 +77,12 @@ def test_labels_name_every_output():
         assert len(head.labels) == head.num_labels
 
 
+def test_a_head_says_what_its_outputs_mean():
+    assert str(ScoreHead()) == "scalar head: score, of which only differences mean something"
+    assert str(LEVELS) == "ordinal head: help, tone from 1 to 3, 4 outputs"
+    assert str(SCALED) == "regression head: help = 2 + 0.5 × output, tone = 3 + 2 × output"
+
+
 def test_scores_by_hand():
     assert ScoreHead().scores(torch.tensor([[1.5], [-2.0]])).tolist() == [[1.5], [-2.0]]
     assert SCALED.scores(torch.tensor([[1.0, 1.0], [0.0, -1.0]])).tolist() == [[2.5, 5.0], [2.0, 1.0]]

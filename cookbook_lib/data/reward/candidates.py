@@ -125,7 +125,8 @@ class CandidateSet:
         """What was kept, what was dropped, why, and where the first of each kind are."""
         what = "pairs" if self.answers == 2 else "responses"
         tokens = int(self.document_lengths.sum())
-        lines = [f"{len(self):,} {what}, {tokens:,} tokens, {self.share_saved:.1%} of them shared beginnings"]
+        shared = f", {self.share_saved:.1%} of them shared beginnings" if self.answers > 1 else ""
+        lines = [f"{len(self):,} {what}, {tokens:,} tokens{shared}"]
         for reason, entry in self.tokens.meta["dropped"].items():
             lines += [f"{entry['count']:,} dropped: {reason}"] + [f"    {sentence}" for sentence in entry["first"]]
         return "\n".join(lines)

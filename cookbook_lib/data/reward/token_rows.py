@@ -1,7 +1,7 @@
 """Candidates as plain rows, one a token, for looking at: what `display.token_view` draws.
 
-Document 0 is the beginning that the answers share, computed once; each answer is a document of its own. The token of weight 1
-is the one whose hidden state the head reads.
+Document 0 is the beginning that the answers share, computed once; each answer is a document of its own, with all its turns
+where nothing is shared. The token of weight 1 is the one whose hidden state the head reads.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,9 @@ def candidate_rows(examples: Sequence[Candidates], tokenizer: PreTrainedTokenize
     for example in examples:
         before = len(example.shared)
         parts = [("user", example.shared, 0)] if before else []
-        for role, ids, first in [*parts, *(("assistant", rest, before) for rest in example.rests)]:
-            last = len(ids) - 1 if role == "assistant" else -1
+        own = "assistant" if before else "all turns"
+        for role, ids, first in [*parts, *((own, rest, before) for rest in example.rests)]:
+            last = len(ids) - 1 if role == own else -1
             rows += [
                 {
                     "text": shown_token(int(token), tokenizer),

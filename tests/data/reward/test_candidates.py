@@ -23,6 +23,7 @@ from cookbook_lib.data.reward.candidates import (
     without_oldest_turn,
 )
 from cookbook_lib.data.reward.records import PreferencePair, ScoredResponse
+from cookbook_lib.data.reward.token_rows import candidate_rows
 
 
 def say(role: str, content: str) -> dict:
@@ -220,3 +221,15 @@ def test_others_read_the_prompt_that_training_reads(chatml):
         EncodeCandidates(chatml, 5).shortened(pair)
     with pytest.raises(RowRefused, match="the response has no tone"):
         EncodeCandidates(chatml, 100, attributes=("tone",)).shortened(ScoredResponse(TURNS, "42.", {"score": 1.0}))
+
+
+def test_what_an_eye_sees(chatml, tmp_path):
+    """A document for the shared prompt and one for each answer; the turns of a single answer are not called the assistant's."""
+    pairs = tokenize_pairs(PAIRS[:3], chatml, max_length=100, cache_dir=tmp_path)
+    rows = candidate_rows([pairs[0]], chatml)
+    assert [(row["document"], row["role"]) for row in rows[:1]] == [(0, "user")]
+    assert {row["role"] for row in rows if row["document"]} == {"assistant"}
+    assert [row["document"] for row in rows if row["weight"]] == [1, 2]
+    one = tokenize_scores([ScoredResponse(TURNS, "42.", {"score": 1.0})], chatml, max_length=100, cache_dir=tmp_path)
+    assert {row["role"] for row in candidate_rows([one[0]], chatml)} == {"all turns"}
+    assert "shared" in pairs.report() and "shared" not in one.report()
