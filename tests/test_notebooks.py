@@ -2,7 +2,7 @@
 
     papermill -k python3      one process, ordinary kernel       every notebook
     papermill -k cookbook     our kernel, one rank               20
-    cookbook run -n 2         our runner, two ranks              10, 20, 21, 30, 31, 41
+    cookbook run -n 2         our runner, two ranks              10, 20, 21, 30 to 34, 41
 
 An executed copy without errors is the least of it: the same validation loss must come out of every way, and the model, the
 curve and the summary must be where the last cell says they are.
@@ -37,7 +37,12 @@ WAYS = {
     "two ranks": ["-m", "cookbook_lib.runtime", "run", "-n", "2"],
 }
 ON_TWO_RANKS = ["10_prepare_data", "20_sft", "21_scale_out", "30_bradley_terry", "31_pointwise", "41_pipeline"]
+ON_TWO_RANKS += ["32_generative_pointwise", "33_generative_pairwise", "34_dpo"]
+BAR = " completions/s]"  # of a round that takes more than some seconds
 STEPS = ["data.train_batch_size=8", "trainer.total_training_steps=3", "trainer.test_freq=2"]
+
+
+KINDS = ("pairs", "scores", "score-judge", "preference-judge")
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class Desk:
         self.folder, self.job = folder, Job()
         self.commands: list[Command] = []
         prepare(Preparation("embedded", output=folder / "data", limit=160, test_ratio=0.2))
-        for kind in ("pairs", "scores"):
+        for kind in KINDS:
             prepare_reward(RewardJob("embedded", output=folder / kind, limit=160, test_ratio=0.2, kind=kind))
         self.environment = {"JUPYTER_PATH": f"{folder}/share/jupyter", "COOKBOOK_OUTPUT": "rank0"}
         installed = self.start("kernels", "-m", "cookbook_lib.runtime", "kernel", "install", "--prefix", str(folder))
@@ -111,8 +116,9 @@ class Desk:
                 "train_file": f"{self.folder}/{kind}/train.parquet",
                 "val_file": f"{self.folder}/{kind}/test.parquet",
             }
-            for kind in ("pairs", "scores")
+            for kind in KINDS
         }
+        answers = {**run, "overrides": [*STEPS, "data.val_max_samples=8"], "shown": 1}
         if notebook == "40_evaluate":  # what another notebook has made
             model = self.execute("30_bradley_terry", "two ranks").summary["final_model"]
             asked = {"pair_file": files["pairs"]["val_file"], "train_file": files["pairs"]["train_file"]}
@@ -129,6 +135,9 @@ class Desk:
             },
             "30_bradley_terry": {**files["pairs"], **run, "mistakes": 1},
             "31_pointwise": {**files["scores"], **run, "shown": 1},
+            "32_generative_pointwise": {**files["score-judge"], **answers},
+            "33_generative_pairwise": {**files["preference-judge"], **answers},
+            "34_dpo": {**files["pairs"], **run},
             "41_pipeline": {"folder": str(folder / "run"), "sft_overrides": settings, "bt_overrides": settings},
             "21_scale_out": {"train_file": train, "steps": 1, "overrides": [STEPS[0], f"data.cache_dir={tokens}"]},
         }[notebook]
@@ -147,7 +156,8 @@ def assert_ran(run: Executed) -> None:
     """Every cell ran, and nothing in the copy would make a reader frown."""
     assert run.code == 0, run.text
     assert not run.outputs("error")
-    assert not [output.text for output in run.outputs("stream") if output.name == "stderr"]
+    said = [output.text for output in run.outputs("stream") if output.name == "stderr"]
+    assert not [text for text in said if text.strip() and BAR not in text]
     ran = [cell for cell in run.copy.cells if cell.cell_type == "code" and cell.source]
     assert all(cell.execution_count for cell in ran)
 
@@ -181,14 +191,26 @@ def test_the_loss_is_the_same_in_every_way(desk: Desk) -> None:
             assert run.summary[name] == pytest.approx(expected[name], rel=1e-5), (way, name)
 
 
-@pytest.mark.parametrize("notebook", ["30_bradley_terry", "31_pointwise"])
+@pytest.mark.parametrize("notebook", ["30_bradley_terry", "31_pointwise", "34_dpo"])
 def test_scores_are_the_same_in_every_way(desk: Desk, notebook: str) -> None:
     one, two = (desk.execute(notebook, way).summary for way in ("python3", "two ranks"))
     assert (one["processes"], two["processes"]) == (1, 2)
     for moment in ("validation_before", "validation_after"):
         assert two[moment] == pytest.approx(one[moment], rel=1e-4, abs=1e-5), moment
-    if notebook == "30_bradley_terry":
+    if notebook != "31_pointwise":
         assert one["val_loss_before"] == pytest.approx(math.log(2), abs=1e-6)
+
+
+@pytest.mark.parametrize("notebook", ["32_generative_pointwise", "33_generative_pairwise"])
+def test_a_judge_earns_the_same_in_every_way(desk: Desk, notebook: str) -> None:
+    one, two = (desk.execute(notebook, way) for way in ("python3", "two ranks"))
+    assert (one.summary["processes"], two.summary["processes"]) == (1, 2)
+    for name in ("reward", "parsed", "length"):
+        for moment in ("validation_before", "validation_after"):
+            assert two.summary[moment][name] == pytest.approx(one.summary[moment][name], rel=1e-5), (moment, name)
+    found = {row["measure"]: row for row in one.summary["compared"]}
+    assert {"kappa", "before", "after"} & {*found, *found["kappa"]} == {"kappa", "before", "after"}
+    assert sorted(path.name for path in (one.folder / "run/rollouts").iterdir())[0] == "round_00000000.parquet"
 
 
 def test_the_pipeline_ends_in_one_table(desk: Desk) -> None:

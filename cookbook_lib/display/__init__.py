@@ -6,6 +6,7 @@ from cookbook_lib.display.benchmark_plots import benchmark_bars as benchmark_bar
 from cookbook_lib.display.benchmark_plots import matrix_heatmap as matrix_heatmap
 from cookbook_lib.display.conversations import conversation as conversation
 from cookbook_lib.display.conversations import side_by_side as side_by_side
+from cookbook_lib.display.curves import DPO_PANELS as DPO_PANELS
 from cookbook_lib.display.curves import PAIR_PANELS as PAIR_PANELS
 from cookbook_lib.display.curves import REWARD_PANELS as REWARD_PANELS
 from cookbook_lib.display.curves import SCORE_PANELS as SCORE_PANELS

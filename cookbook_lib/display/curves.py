@@ -52,6 +52,12 @@ SCORE_PANELS = {
     "train/lr": "learning rate",
     "train/grad_norm": "gradient norm",
 }
+DPO_PANELS = {
+    "val/accuracy": "validation accuracy",
+    "train/margin": "margin of the rewards",
+    "train/chosen_logp": "log-probability, chosen",
+    "train/rejected_logp": "log-probability, rejected",
+}
 REWARD_PANELS = {
     "train/group_std": "spread within groups",
     "train/parsed": "share that can be read",

@@ -9,6 +9,14 @@ from cookbook_lib.training.builders import open_plan as open_plan
 from cookbook_lib.training.builders import open_run as open_run
 from cookbook_lib.training.loop import fit as fit
 from cookbook_lib.training.objectives.sft import SFT as SFT
+from cookbook_lib.training.policy_builders import open_answers as open_answers
+from cookbook_lib.training.policy_builders import open_policy as open_policy
+from cookbook_lib.training.policy_builders import open_policy_objective as open_policy_objective
+from cookbook_lib.training.policy_builders import open_reference as open_reference
+from cookbook_lib.training.policy_builders import open_referenced_pairs as open_referenced_pairs
+from cookbook_lib.training.policy_builders import open_rewards as open_rewards
+from cookbook_lib.training.policy_builders import open_rollouts as open_rollouts
+from cookbook_lib.training.policy_builders import open_tasks as open_tasks
 from cookbook_lib.training.recipes import open_recipe as open_recipe
 from cookbook_lib.training.reward_builders import open_objective as open_objective
 from cookbook_lib.training.reward_builders import open_pairs as open_pairs
