@@ -31,17 +31,21 @@ class ReferencedPairs(CandidateSet):
         object.__setattr__(self, "targets", np.concatenate([self.targets, self.reference], axis=1))
 
 
-@torch.no_grad()
 def with_reference(pairs: CandidateSet, model: PackedModel, loader: Loader, mesh: Mesh) -> ReferencedPairs:
-    """The same pairs with the log-probabilities that `model` gives their answers now. `loader` yields these pairs. Every rank
-    calls it, and gets all rows."""
+    """The same pairs, beside each what `model` says of its answers now. `loader` yields these pairs. A collective call."""
+    reference = reference_logps(model, loader, mesh, rows=len(pairs))
+    return ReferencedPairs(pairs.tokens, pairs.sharing, reference=reference)
+
+
+@torch.no_grad()
+def reference_logps(model: PackedModel, loader: Loader, mesh: Mesh, *, rows: int) -> NDArray[np.float32]:
+    """log p(chosen), log p(rejected) of each of the loader's rows, (rows, 2), on every rank."""
     training = model.training
     model.eval()
-    found = np.zeros((len(pairs), 2))
+    found = np.zeros((rows, 2))
     for batch in loader.epoch():
         mine, sums = counted(batch, mesh), pair_logps(model, batch, mesh).sums
         found[np.array(batch.rows, np.int64)[mine]] = sums.cpu().numpy()[mine]
     model.train(training)
     rest(model)
-    reference = mesh.sum(torch.from_numpy(found)).float().numpy()
-    return ReferencedPairs(pairs.tokens, pairs.sharing, reference=reference)
+    return mesh.sum(torch.from_numpy(found)).float().numpy()
