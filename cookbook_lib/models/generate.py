@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from cookbook_lib.config import CookbookError
-from cookbook_lib.models.growing_cache import growing_cache
+from cookbook_lib.models.growing_cache import filled_from_behind, growing_cache
 from cookbook_lib.models.sampling import Sampling, choose
 
 
@@ -140,6 +140,7 @@ def _answers(
         if not going:
             return
         if len(going) < len(rows):
+            going = filled_from_behind(going)
             keep = torch.tensor(going, device=mask.device)
             cache.batch_select_indices(keep)
             mask, uniform, tokens = mask[keep], uniform[keep], tokens[keep]

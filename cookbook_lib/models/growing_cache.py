@@ -3,9 +3,12 @@
     transformers' own     T columns -> a new tensor of T + 1, at every step, in every layer
     here                  | T columns | room . . . |  -> one column written; a new tensor when the room is full
 
+    rows    a b c d e     b and c end  ->  a e d     only e is copied, into b's place
+
 Layers with a sliding window keep transformers' way: they hold no more than the window.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -41,11 +44,16 @@ class GrowingLayer(DynamicLayer):
         return self.keys, self.values
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Keep these rows, some perhaps several times."""
-        for number, old in enumerate(self.memory):
-            self.memory[number] = old.new_empty(len(indices), *old.shape[1:])
-            written = (memory[:, :, : self.written] for memory in (old, self.memory[number]))
-            torch.index_select(next(written), 0, indices, out=next(written))
+        """Keep these rows, some perhaps several times. Where all are either in their place already or from behind the last one
+        (`filled_from_behind`), only the latter are copied, and nothing is allocated."""
+        rows = torch.arange(len(indices), device=indices.device)
+        moved = (indices != rows).nonzero().squeeze(1)
+        if bool((indices[moved] >= len(indices)).all()):
+            for number, memory in enumerate(self.memory):
+                memory[moved, :, : self.written] = memory[indices[moved], :, : self.written]
+                self.memory[number] = memory[: len(indices)]
+        else:
+            self.memory = [memory[:, :, : self.written].index_select(0, indices) for memory in self.memory]
         self._show(self.written)
 
     def _grow(self, columns: int) -> None:
@@ -56,6 +64,13 @@ class GrowingLayer(DynamicLayer):
     def _show(self, columns: int) -> None:
         self.written = columns
         self.keys, self.values = (memory[:, :, :columns] for memory in self.memory)
+
+
+def filled_from_behind(kept: Sequence[int]) -> list[int]:
+    """The same rows (given ascending): those below len(kept) in their places, the others where it is free. [0, 2, 4] -> [0, 4, 2]."""
+    stay = set(kept)
+    behind = iter([row for row in kept if row >= len(kept)])
+    return [place if place in stay else next(behind) for place in range(len(kept))]
 
 
 def growing_cache(config: Any) -> DynamicCache:

@@ -4,7 +4,7 @@ import torch
 from transformers import DynamicCache, MistralConfig, Qwen3Config
 from transformers.cache_utils import DynamicSlidingWindowLayer
 
-from cookbook_lib.models.growing_cache import LEAST_ROOM, GrowingLayer, growing_cache
+from cookbook_lib.models.growing_cache import LEAST_ROOM, GrowingLayer, filled_from_behind, growing_cache
 
 CONFIG = Qwen3Config(num_hidden_layers=2, vocab_size=16, hidden_size=8, intermediate_size=8)
 
@@ -50,3 +50,24 @@ def test_layers_with_a_window_stay_transformers_own():
     cache = growing_cache(MistralConfig(num_hidden_layers=1, sliding_window=4))
     assert [type(layer) for layer in cache.layers] == [DynamicSlidingWindowLayer]
     assert all(type(layer) is GrowingLayer for layer in growing_cache(CONFIG).layers)
+
+
+def test_rows_that_end_are_filled_from_behind_without_a_new_memory():
+    caches = both()
+    write(caches, 6, 5)
+    memory = caches[0].layers[0].memory[0]
+    for kept in ([0, 2, 3, 5], [0, 3], [1]):
+        order = filled_from_behind(kept)
+        assert sorted(order) == kept
+        for cache in caches:
+            cache.batch_select_indices(torch.tensor(order))
+        assert caches[0].layers[0].memory[0].data_ptr() == memory.data_ptr()
+        write(caches, len(kept), 1)
+
+
+def test_what_is_behind_comes_forward_and_the_others_stay():
+    assert filled_from_behind([0, 1, 2]) == [0, 1, 2]
+    assert filled_from_behind([0, 2, 4]) == [0, 4, 2]
+    assert filled_from_behind([3, 4]) == [3, 4]
+    assert filled_from_behind([1, 5]) == [5, 1]
+    assert filled_from_behind([]) == []
