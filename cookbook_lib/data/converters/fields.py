@@ -24,6 +24,17 @@ def optional_text(row: Mapping[str, Any], *names: str) -> str:
     return next((checked_text(name, row[name]) for name in names if row.get(name) is not None), "")
 
 
+def objects_in(row: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """The objects of a list, such as the responses to one prompt."""
+    value = row.get(name, MISSING)
+    if not isinstance(value, list | tuple):
+        refuse(name, value, "it is a list of objects", "correct the row, or name the source that fits")
+    for place, each in enumerate(value):
+        if not isinstance(each, Mapping):
+            refuse(f"{name}[{place}]", each, "it is an object", "correct the row, or name the source that fits")
+    return list(value)
+
+
 def checked_text(name: str, value: Any) -> str:
     """The value, if it is a string."""
     if not isinstance(value, str):

@@ -1,7 +1,8 @@
 """Evaluation-style conversations: the verdict is what is learned, and a critique says why.
 
     two responses to one prompt, scored    ─▶ a score verdict for each   Score: 2
-    (HelpSteer2, adjacent rows)            └▶ a preference verdict       Preference: B
+    (HelpSteer2, adjacent rows;            └▶ a preference verdict       Preference: B
+    UltraFeedback's completions)
     two responses, compared                ─▶ a preference verdict
     (HelpSteer2 preference, HelpSteer3, chosen/rejected; equal scores are a tie)
 
@@ -14,14 +15,14 @@ as most published sets have it, where no parser of ours looks. `answer` is the v
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 from typing import Any, get_args
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.converters import critique
-from cookbook_lib.data.converters.comparisons import Pair, comparison_of, prompt_of, scores_of
-from cookbook_lib.data.converters.fields import text_field
+from cookbook_lib.data.converters.comparisons import Pair, comparison_of, prompt_of, rated_responses, scores_of
+from cookbook_lib.data.converters.fields import objects_in, optional_text, text_field
 from cookbook_lib.data.converters.helpsteer2 import HIGHEST, SCORES
 from cookbook_lib.data.converters.registry import Options, register_converter
 from cookbook_lib.data.judge.orders import prompt_text, swaps
@@ -48,7 +49,7 @@ def same_prompt(rows: Iterable[Row]) -> Iterator[Row]:
 
 @register_converter(
     "judge",
-    about="verdicts with critiques, from scored or compared responses (helpsteer2 and its like)",
+    about="verdicts with critiques, from scored or compared responses (helpsteer2 and its like, ultrafeedback)",
     uses=("aspect", "verdict", "rubric"),
     gather=same_prompt,
 )
@@ -56,25 +57,33 @@ def from_judgements(row: dict[str, Any], options: Options) -> Iterator[Conversat
     """Scored responses -> score and preference verdicts; a comparison -> a preference verdict."""
     _check(options)
     rubric, prompt = load_rubric(options.rubric or options.aspect), prompt_of(row)
-    if "responses" in row:
-        yield from _from_scores(row, prompt, rubric, options)
+    if "completions" in row:
+        yield from _from_scores(list(rated_responses(row)), prompt, rubric, options)
+    elif "responses" in row:
+        yield from _from_scores(objects_in(row, "responses"), prompt, rubric, options)
     else:
         yield _preference(prompt, comparison_of(row), rubric, options)
 
 
-def _from_scores(row: Mapping[str, Any], prompt: Prompt, rubric: Rubric, options: Options) -> Iterator[Conversation]:
-    scored = [(text_field(member, "response"), scores_of(member, options.aspect)) for member in row["responses"]]
-    for response, scores in scored:
-        yield _score(prompt, response, scores, rubric, options)
-    for (first, low), (second, high) in pairwise(scored):
+def _from_scores(
+    members: Sequence[Mapping[str, Any]], prompt: Prompt, rubric: Rubric, options: Options
+) -> Iterator[Conversation]:
+    """members: responses to one prompt with their scores, and perhaps a `critique`, which is then what is said of them."""
+    scored = [(text_field(member, "response"), scores_of(member, options.aspect)) for member in members]
+    written = [optional_text(member, "critique") for member in members]
+    for (response, scores), why in zip(scored, written, strict=True):
+        yield _score(prompt, response, scores, why or critique.of_scores(scores, options.aspect), rubric, options)
+    for ((first, low), (second, high)), (one, two) in zip(pairwise(scored), pairwise(written), strict=True):
         strength = max(-3, min(3, high[options.aspect] - low[options.aspect]))
-        yield _preference(prompt, Pair(first, second, strength, scores=(low, high)), rubric, options)
+        why = f"Response 1: {one}\nResponse 2: {two}" if one and two else ""
+        yield _preference(prompt, Pair(first, second, strength, why, (low, high)), rubric, options)
 
 
-def _score(prompt: Prompt, response: str, scores: dict[str, int], rubric: Rubric, options: Options) -> Conversation:
+def _score(
+    prompt: Prompt, response: str, scores: dict[str, int], why: str, rubric: Rubric, options: Options
+) -> Conversation:
     score = Scale(0, HIGHEST).onto(rubric, scores[options.aspect])
     asked = score_prompt((*prompt, {"role": "assistant", "content": response}), rubric, verdict=options.verdict)
-    why = critique.of_scores(scores, leave_out=options.aspect)
     return _conversation(prompt, asked, score_line(score), why, options, source=f"judge/score {score}")
 
 

@@ -59,7 +59,7 @@ def write_tasks(path: str | Path, tasks: Iterable[JudgeTask], layout: Layout = "
 def _tasks(files: Files, rubric: Rubric, report: Report) -> Iterator[JudgeTask]:
     for origin, row in read_rows(files, report):
         try:
-            made = _from_row(row, origin, rubric)
+            made = tasks_in_row(row, origin, rubric)
         except RowError as error:
             report.refuse(error.at(origin))
             continue
@@ -68,7 +68,8 @@ def _tasks(files: Files, rubric: Rubric, report: Report) -> Iterator[JudgeTask]:
             yield task
 
 
-def _from_row(row: dict[str, Any], origin: Origin, rubric: Rubric) -> tuple[JudgeTask, ...]:
+def tasks_in_row(row: dict[str, Any], origin: Origin, rubric: Rubric) -> tuple[JudgeTask, ...]:
+    """The tasks in a row of any layout; raises RowError where it breaks a rule."""
     if "input" in row and "output" in row:
         return openjudge.tasks_of(row, origin, rubric)
     if "prompt" in row and "reward_model" in row:

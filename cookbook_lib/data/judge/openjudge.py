@@ -63,6 +63,7 @@ def _tasks(record: RewardRecord, origin: Origin, rubric: Rubric) -> tuple[JudgeT
 def _compares(row: Mapping[str, Any]) -> bool:
     """Whether any label says which response is better; what is wrong with the others, the converter says."""
     outputs = parsed("output", row["output"]) if isinstance(row["output"], str) else row["output"]
-    answers = [output.get("answer") for output in outputs or () if isinstance(output, Mapping)]
+    listed = outputs if isinstance(outputs, list | tuple) else ()
+    answers = [output.get("answer") for output in listed if isinstance(output, Mapping)]
     labels = [answer.get("label") for answer in answers if isinstance(answer, Mapping)]
     return any(isinstance(label, Mapping) and label.get("preference") is not None for label in labels)

@@ -33,7 +33,6 @@ from cookbook_lib.data.prepare import Tally, check_preparation, make_folder, pas
 from cookbook_lib.data.prompt import prompt_ids
 from cookbook_lib.data.records import Conversation
 from cookbook_lib.data.report import Report
-from cookbook_lib.data.reward.decontamination import Contamination
 from cookbook_lib.data.reward.figures import Figures
 from cookbook_lib.data.reward.prepare import (
     checked_reward,
@@ -57,7 +56,7 @@ def prepare_tasks(job: TaskJob) -> dict[str, Any]:
 def _prepare_verdicts(job: TaskJob) -> dict[str, Any]:
     source, converter, kind = checked_reward(replace(job, kind=MADE_OF[job.ask]))
     rubric, scale = rubric_for(job), scale_for(job, converter) if kind == "scores" else None
-    contamination = Contamination.of(job.decontaminate) if job.decontaminate else None
+    contamination = job.contamination()
     make_folder(job.output)
     report, figures, truths = Report(job.output / "dropped.jsonl", unit=UNIT), Figures(), Counter[str]()
     duplicates: quality.Duplicates[Any] = quality.Duplicates(digest_of_record)  # two records make no equal tasks

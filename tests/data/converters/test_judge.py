@@ -129,6 +129,30 @@ def test_a_rubric_of_ones_own_with_another_scale(tmp_path):
     assert "principles" in judged([scored("Why?", "No.", POOR)], rubric="full")[0].messages[0]["content"].lower()
 
 
+def completion(text, rating, why=None, **more):
+    rated = {"Rating": rating, **({"Rationale For Rating": why} if why else {})}
+    return {"response": text, "annotations": {"helpfulness": rated}, **more}
+
+
+def test_completions_are_judged_in_their_annotators_words():
+    """UltraFeedback: ratings of 1 to 5, one of them not given; a rationale, or the critique of the whole."""
+    given = [
+        completion("No.", "1", "It is rude."),
+        completion("x", "N/A"),
+        completion("Yes.", "5", critique="All is there. "),
+    ]
+    low, high, preference = judged([{"instruction": "Is it?", "completions": given}])
+    assert low.messages[1]["content"] == "It is rude.\n\nScore: 0"
+    assert high.messages[1]["content"] == "All is there.\n\nScore: 4"
+    said, better = preference.messages[1]["content"], "A" if preference.answer == "Preference: A" else "B"
+    assert f"Response {better}: All is there." in said
+    assert said.endswith(f"\nResponse {better} is much better.\n\nPreference: {better}")
+    with pytest.raises(
+        RowError, match=r"completions\[0\].annotations.helpfulness.Rating is '6', but it is 1 to 5, or N/A"
+    ):
+        judged([{"instruction": "Is it?", "completions": [completion("No.", "6")]}])
+
+
 def test_several_turns_are_shown_with_their_speakers():
     prompt = "a<extra_id_1>Assistant\nb<extra_id_1>User\nc"
     shown = judged([scored(prompt, "x", GOOD)])[0].messages[0]["content"]
