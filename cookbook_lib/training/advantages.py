@@ -12,13 +12,12 @@ r"""From what the completions of a round earned to the advantage of each of thei
                                                                                    https://arxiv.org/abs/1506.02438
 
 A reward is earned at a completion's last token; r_t is 0 before it, or what the distance from a reference costs there
-(`token_rewards`). whiten: mean 0, standard deviation 1 over all tokens of the round. Sums over the round are taken by
-`Sum`: over one process, or over the world. Computed in float64: equal rewards have an advantage of exactly 0.
+(`token_rewards`). whiten: mean 0, standard deviation 1 over all tokens of the round, which is why every function here wants the
+whole round, on every rank alike. Computed in float64: equal rewards have an advantage of exactly 0.
 
 Shapes: C completions, N tokens: of completion 0 in order, of 1, ... (`completion` (N,) int64 ascending from 0, each present).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -26,13 +25,7 @@ import torch
 from cookbook_lib.config import CookbookError
 from cookbook_lib.config.policy_schema import AlgorithmConfig
 
-Sum = Callable[[torch.Tensor], torch.Tensor]  # of a tensor over all ranks that hold other completions
 EPSILON = 1e-6  # beside sigma, as verl has it (TRL: 1e-4)
-
-
-def here_alone(x: torch.Tensor) -> torch.Tensor:
-    """The sum over a world of one."""
-    return x
 
 
 @dataclass(frozen=True)
@@ -50,9 +43,8 @@ def estimate(
     kl: torch.Tensor | None = None,
     greedy: torch.Tensor | None = None,
     values: torch.Tensor | None = None,
-    total: Sum = here_alone,
 ) -> Advantages:
-    """Advantages by options.adv_estimator, of a round (or of this rank's completions of it, groups whole).
+    """Advantages by options.adv_estimator, of a whole round.
 
     rewards, group (C,); kl (N,): k1 against the reference, given when it costs reward (options.kl_coef); greedy (C,): what
     the greedy answer to each completion's prompt earned, for remax; values (N,): the critic's, for gae. Raises CookbookError
@@ -69,16 +61,16 @@ def estimate(
         case "rloo":
             by_completion = rloo(outcomes, group)
         case "reinforce_plus_plus":
-            return Advantages(reinforce_plus_plus(each, completion, gamma=options.gamma, total=total).float())
+            return Advantages(reinforce_plus_plus(each, completion, gamma=options.gamma).float())
         case "reinforce_plus_plus_baseline":
-            return Advantages(reinforce_plus_plus_baseline(outcomes, group, completion, total=total).float())
+            return Advantages(reinforce_plus_plus_baseline(outcomes, group, completion).float())
         case "remax":
             assert greedy is not None
             return Advantages(remax(each, completion, greedy.double()).float())
         case "gae":
             assert values is not None
             advantages, returns = gae(each, values.double(), completion, gamma=options.gamma, lam=options.lam)
-            return Advantages(whiten(advantages, total).float(), returns.float())
+            return Advantages(whiten(advantages).float(), returns.float())
     return Advantages(by_completion[completion].float())
 
 
@@ -127,20 +119,16 @@ def remax(each: torch.Tensor, completion: torch.Tensor, greedy: torch.Tensor) ->
     return from_here_on(each, completion, 1.0) - greedy[completion]
 
 
-def reinforce_plus_plus(
-    each: torch.Tensor, completion: torch.Tensor, *, gamma: float = 1.0, total: Sum = here_alone
-) -> torch.Tensor:
+def reinforce_plus_plus(each: torch.Tensor, completion: torch.Tensor, *, gamma: float = 1.0) -> torch.Tensor:
     """(N,). The discounted rewards still to come, whitened over the round. each (N,) token rewards."""
-    return whiten(from_here_on(each, completion, gamma), total)
+    return whiten(from_here_on(each, completion, gamma))
 
 
-def reinforce_plus_plus_baseline(
-    rewards: torch.Tensor, group: torch.Tensor, completion: torch.Tensor, *, total: Sum = here_alone
-) -> torch.Tensor:
+def reinforce_plus_plus_baseline(rewards: torch.Tensor, group: torch.Tensor, completion: torch.Tensor) -> torch.Tensor:
     """(N,). Over the group's mean, whitened over the round's tokens. rewards (C,)."""
     rewards = rewards.double()
     index, sizes = _groups(group)
-    return whiten((rewards - _mean(rewards, index, sizes))[completion], total)
+    return whiten((rewards - _mean(rewards, index, sizes))[completion])
 
 
 def gae(
@@ -165,12 +153,11 @@ def from_here_on(x: torch.Tensor, completion: torch.Tensor, decay: float) -> tor
     return rows[completion, place]
 
 
-def whiten(x: torch.Tensor, total: Sum = here_alone) -> torch.Tensor:
-    """(x - mean) / standard deviation (n - 1) over every rank's x."""
-    count, summed = total(torch.stack([x.new_tensor(float(len(x))), x.sum()])).unbind()
-    off = x - summed / count.clamp(min=1)
-    variance = total(off.square().sum()) / (count - 1).clamp(min=1)
-    return off * (variance + 1e-8).rsqrt()
+def whiten(x: torch.Tensor) -> torch.Tensor:
+    """(x - mean) / standard deviation (n - 1)."""
+    if len(x) < 2:
+        return torch.zeros_like(x)
+    return (x - x.mean()) * (x.var() + 1e-8).rsqrt()
 
 
 # ---------------------------------------------------------------------------------------------------------------- inside
