@@ -154,6 +154,7 @@ def parser() -> argparse.ArgumentParser:
         help="answers: appended to every question, such as 'End with #### and the number.'",
     )
     add("--decontaminate", action="append", default=[], metavar="NAME=FILE", help="leave out what a benchmark asks")
+    add("--decontaminate-answers", action="store_true", help="leave out what answers as a benchmark's answers do, too")
     add("--min-characters", type=int, default=0, metavar="N", help="drop shorter prompts with an answer (default: 0)")
     add("--max-characters", type=int, metavar="N", help="drop longer prompts with an answer (default: no limit)")
     add("--min-turns", type=int, default=1, metavar="N", help="drop prompts of fewer user turns (default: 1)")
@@ -187,6 +188,7 @@ def job_from(given: argparse.Namespace) -> RewardJob:
         "seed": given.seed,
         "options": options_from(given),
         "decontaminate": benchmarks_from(given.decontaminate),
+        "decontaminate_answers": given.decontaminate_answers,
         "filters": filters,
         "keep_duplicates": given.keep_duplicates,
         "tokenizer": given.tokenizer,

@@ -160,6 +160,13 @@ def test_what_a_benchmark_asks_is_left_out(tmp_path):
     assert report["benchmarks"]["legs"]["rows"] == 1
     kept = [pair for name in ("train", "test") for pair in read_pairs(output / f"{name}.parquet")]
     assert rows[4]["prompt"] not in {pair.prompt[0]["content"] for pair in kept}
+    said = "a long answer that a benchmark knows as well, word for word"
+    other = rows_file(tmp_path / "answered.jsonl", *rows[10:], *({**row, "chosen": said} for row in rows[:10]))
+    asked = rows_file(tmp_path / "asked.jsonl", {"prompt": "?", "chosen": f"{said} 3", "rejected": "no", "id": "1"})
+    given = ("--source", "preferences", "--input", other, "--decontaminate", f"asked={asked}")
+    assert prepared(tmp_path, *given)[2]["benchmarks"]["asked"]["records"] == 0
+    _, _, report = prepared(tmp_path, *given, "--decontaminate-answers")
+    assert (report["benchmarks"]["asked"]["records"], report["kept"]) == (10, 10)
 
 
 @pytest.mark.parametrize(
@@ -191,6 +198,10 @@ def test_what_a_benchmark_asks_is_left_out(tmp_path):
         (["--source", "embedded", "--test-ratio", "1"], "test ratio is 1.0"),
         (["--source", "embedded", "--limit", "0"], "limit is 0"),
         (["--source", "embedded", "--decontaminate", "bench"], "write NAME=FILE"),
+        (
+            ["--source", "embedded", "--decontaminate-answers"],
+            "--decontaminate-answers has no effect without a benchmark",
+        ),
         (["--source", "embedded", "--decontaminate", "bench={folder}/none.jsonl"], "there is no file or folder"),
         (["--source", "embedded", "--output", "{folder}/pairs.jsonl/out"], "cannot write to"),
         (["--source", "embedded", "--loader", "{folder}/none.py"], "there is no loader"),
