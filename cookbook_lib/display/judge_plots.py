@@ -10,6 +10,7 @@ Missing values (None, NaN) are not drawn, and counted in the picture's words.
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from statistics import median
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -200,10 +201,12 @@ def _draw_hill(axes: "Axes", y: int, values: Sequence[float], span: tuple[float,
 
 
 def _running_median(points: Sequence[Mapping[str, Any]], windows: int = 12) -> list[tuple[float, float]]:
-    """(length, score) medians of as many neighbouring answers each."""
-    ordered = sorted(points, key=lambda row: row["length"])
-    size = max(1, len(ordered) // windows)
-    chunks = [ordered[i : i + size] for i in range(0, len(ordered) - size + 1, size)]
+    """(length, score) medians of neighbouring answers, about as many each; those of one length are never divided."""
+    chunks: list[list[Mapping[str, Any]]] = [[]]
+    for _, same in groupby(sorted(points, key=lambda row: row["length"]), key=lambda row: row["length"]):
+        if len(chunks[-1]) * windows >= len(points):
+            chunks.append([])
+        chunks[-1] += same
     return [(median(row["length"] for row in chunk), median(row["score"] for row in chunk)) for chunk in chunks]
 
 

@@ -138,7 +138,8 @@ def _hint(row: Row, document: list[Row]) -> str:
 
 def _summary(document: list[Row], marked: str) -> str:
     learned = sum(row["weight"] > 0 for row in document)
-    return f"document {document[0]['document']} · {len(document):,} tokens · {learned:,} {marked}"
+    said = f" · {learned:,} {marked}" if learned or marked == "learned" else ""
+    return f"document {document[0]['document']} · {len(document):,} token{'s' * (len(document) != 1)}{said}"
 
 
 def _document_text(document: list[Row], marked: str) -> str:

@@ -62,6 +62,15 @@ def test_every_picture_draws(picture):
     assert picture.render().startswith(b"\x89PNG")
 
 
+def test_the_running_median_never_turns_back():
+    """Answers of one length stay together, and the longest are not left out."""
+    rows = [{"length": length, "score": float(n)} for n, length in enumerate([20] * 30 + [5, 21, 80, 90])]
+    trend = _running_median(rows)
+    lengths = [length for length, _ in trend]
+    assert lengths == sorted(set(lengths))
+    assert dict(trend)[20.0] == pytest.approx(14.5, abs=1) and max(lengths) == 80
+
+
 def test_words_carry_the_numbers():
     assert margin_histogram([1.0, -2.0, 0.0, None]).text == (
         "Chosen less rejected: 1 right, 1 wrong, 1 equal, 1 without a score, median 0"

@@ -107,3 +107,10 @@ def test_what_is_left_out_is_said(view):
 
 def test_no_tokens_is_an_empty_view():
     assert token_view([]).text == ""
+
+
+def test_what_is_marked_is_named_and_nothing_is_said_of_none():
+    shown = token_view([row("a", "user"), row("b", "assistant", weight=1, document=1)], marked="score read here").text
+    assert shown.splitlines()[0] == "document 0 · 1 token, shown ⟦so⟧"
+    assert "document 1 · 1 token · 1 score read here" in shown
+    assert "0 learned" in token_view([row("a", "user")]).text
