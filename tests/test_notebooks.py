@@ -22,6 +22,8 @@ import nbformat
 import pytest
 
 from cookbook_lib.config.places import HOME
+from cookbook_lib.data.judge.job import TaskJob
+from cookbook_lib.data.judge.prepare import prepare_tasks
 from cookbook_lib.data.prepare import Job as Preparation
 from cookbook_lib.data.prepare import prepare
 from cookbook_lib.data.reward.prepare import RewardJob, prepare_reward
@@ -77,8 +79,10 @@ class Desk:
         self.folder, self.job = folder, Job()
         self.commands: list[Command] = []
         prepare(Preparation("embedded", output=folder / "data", limit=160, test_ratio=0.2))
-        for kind in KINDS:
+        for kind in ("pairs", "scores"):
             prepare_reward(RewardJob("embedded", output=folder / kind, limit=160, test_ratio=0.2, kind=kind))
+        for ask in ("score-judge", "preference-judge"):
+            prepare_tasks(TaskJob("embedded", output=folder / ask, limit=160, test_ratio=0.2, ask=ask))
         self.environment = {"JUPYTER_PATH": f"{folder}/share/jupyter", "COOKBOOK_OUTPUT": "rank0"}
         installed = self.start("kernels", "-m", "cookbook_lib.runtime", "kernel", "install", "--prefix", str(folder))
         assert installed.finish().code == 0

@@ -159,6 +159,58 @@ def test_reinforcement_names_are_sent_where_they_belong(line, tmp_path):
         load(line, tmp_path / "shell")
 
 
+# What the documents' readers set for reinforcement learning: the deep dive's script, its tables of keys, and the judges' runs.
+GRPO = """
+algorithm.adv_estimator=grpo actor_rollout_ref.model.path=$MODEL_PATH actor_rollout_ref.rollout.n=5
+actor_rollout_ref.actor.use_kl_loss=true actor_rollout_ref.actor.kl_loss_coef=0.001 algorithm.use_kl_in_reward=false
+data.train_batch_size=1024 actor_rollout_ref.actor.ppo_mini_batch_size=256 actor_rollout_ref.actor.optim.lr=1e-6
+algorithm.norm_adv_by_std_in_grpo=true
+"""
+DR_GRPO = """
+algorithm.norm_adv_by_std_in_grpo=false actor_rollout_ref.actor.loss_agg_mode=seq-mean-token-sum-norm
+actor_rollout_ref.actor.use_kl_loss=false
+"""
+PPO = """
+algorithm.adv_estimator=gae actor_rollout_ref.model.path=$MODEL_PATH data.train_files=$TRAIN_FILE data.val_files=$VAL_FILE
+data.train_batch_size=128 actor_rollout_ref.actor.optim.lr=1e-6 actor_rollout_ref.actor.ppo_mini_batch_size=16
+actor_rollout_ref.actor.use_kl_loss=true actor_rollout_ref.actor.kl_loss_coef=0.1
+"""
+JUDGE = """
+algorithm.adv_estimator=grpo data.train_files=$TRAIN_FILE data.val_files=$VAL_FILE data.train_batch_size=96
+data.max_prompt_length=4096 data.max_response_length=2048 data.filter_overlong_prompts=True
+actor_rollout_ref.model.path=$MODEL_PATH actor_rollout_ref.model.use_remove_padding=True
+actor_rollout_ref.model.enable_gradient_checkpointing=True actor_rollout_ref.actor.optim.lr=1e-6
+actor_rollout_ref.actor.ppo_mini_batch_size=24 actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=1
+actor_rollout_ref.actor.use_kl_loss=True actor_rollout_ref.actor.kl_loss_coef=0.001
+actor_rollout_ref.actor.kl_loss_type=low_var_kl actor_rollout_ref.actor.entropy_coeff=0 actor_rollout_ref.rollout.n=4
+algorithm.use_kl_in_reward=False trainer.critic_warmup=0 trainer.logger=['console','swanlab'] trainer.val_before_train=False
+trainer.project_name=p trainer.experiment_name=e trainer.save_freq=20 trainer.test_freq=10 trainer.total_epochs=1
+"""
+
+
+@pytest.mark.parametrize("recipe", ["generative/pointwise", "generative/pairwise"])
+def test_the_printed_names_of_reinforcement_learning(recipe, tmp_path):
+    config = load_config(recipe, (), typed(GRPO, tmp_path / "shell"), {})
+    a = config.algorithm
+    assert (a.adv_estimator, a.use_kl_loss, a.kl_loss_coef, a.norm_adv_by_std_in_grpo) == ("grpo", True, 0.001, True)
+    assert (config.rollout.n, config.rollout.updates, config.optim.lr) == (5, 4, 1e-6)
+    assert config.model.partial_pretrain == "Qwen/Qwen3-0.6B"
+
+    a = load_config(recipe, (), typed(DR_GRPO, tmp_path / "shell"), {}).algorithm
+    assert (a.norm_adv_by_std_in_grpo, a.loss_agg_mode, a.use_kl_loss) == (False, "seq-mean-token-sum-norm", False)
+
+    config = load_config(recipe, (), typed(PPO, tmp_path / "shell"), {})
+    assert (config.algorithm.adv_estimator, config.algorithm.filter_groups, config.rollout.updates) == ("gae", False, 8)
+
+    config = load_config(recipe, (), typed(JUDGE, tmp_path / "shell"), {})
+    assert (config.data.max_length, config.rollout.max_new_tokens, config.rollout.updates) == (6144, 2048, 4)
+    assert (config.algorithm.kl_loss_type, config.data.micro_batch_size, config.trainer.val_at_start) == (
+        "k3",
+        1,
+        False,
+    )
+
+
 @pytest.mark.parametrize("recipe", ["bradley_terry", "pointwise"])
 def test_the_launcher_variables_of_the_reward_models(recipe):
     environ = {
@@ -196,6 +248,17 @@ def test_the_printed_overrides_of_every_launcher(recipe, tmp_path):
         ("sft", "bash sft_rm.sh", "sft"),
         ("bradley_terry", "MODEL_PATH=../sft/checkpoints/sft-final bash run_bt.sh", "bradley_terry"),
         ("pointwise", "MODEL_PATH=../sft/checkpoints/sft-final bash run_pointwise.sh", "pointwise"),
+        (
+            "generative/pointwise",
+            "MODEL_PATH=../../sft/checkpoints/sft-final bash run_pointwise.sh",
+            "generative/pointwise",
+        ),
+        (
+            "generative/pairwise",
+            "MODEL_PATH=../../sft/checkpoints/sft-final bash run_pairwise.sh",
+            "generative/pairwise",
+        ),
+        ("dpo", "MODEL_PATH=../sft/checkpoints/sft-final bash run_dpo.sh", "dpo"),
     ],
 )
 def test_the_printed_launchers_after_sft(folder, line, recipe, tmp_path):
@@ -220,12 +283,19 @@ def test_the_printed_launchers_after_sft(folder, line, recipe, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "final"), [("sft", "sft-final"), ("bradley_terry", "bt-final"), ("pointwise", "pointwise-final")]
+    ("recipe", "final"),
+    [
+        ("sft", "sft-final"),
+        ("bradley_terry", "bt-final"),
+        ("pointwise", "pointwise-final"),
+        ("generative/pointwise", "judge-final"),
+        ("generative/pairwise", "judge-final"),
+    ],
 )
 def test_the_final_models_are_where_the_seeds_look_for_them(recipe, final):
     """MODEL_PATH=../sft/checkpoints/sft-final; --reward-model ./checkpoints/bt-final"""
     trainer = load_config(recipe, environ={}).trainer
-    assert Path(trainer.default_local_dir, trainer.final_name).parts[-4:] == ("cookbook", recipe, "checkpoints", final)
+    assert str(Path(trainer.default_local_dir, trainer.final_name)).endswith(f"/cookbook/{recipe}/checkpoints/{final}")
 
 
 HELPSTEER2 = {"correctness": 3, "coherence": 4, "complexity": 1, "verbosity": 1}
