@@ -28,7 +28,7 @@ def check(messages: Iterable[Any]) -> None:
     messages = tuple(messages)
     if not messages:
         refuse("messages", [], "a conversation has at least one message", "drop the row, or name the right column")
-    calls: set[str] = set()
+    calls: set[str | int] = set()
     for index, message in enumerate(messages):
         if not _is_plain(message):
             _check_message(f"messages[{index}]", message, calls)
@@ -52,7 +52,7 @@ def _is_plain(message: Any) -> bool:
     return type(content) is str and content.isascii()
 
 
-def _check_message(field: str, message: Any, calls: set[str]) -> None:
+def _check_message(field: str, message: Any, calls: set[str | int]) -> None:
     if not isinstance(message, dict):
         refuse(field, message, "a message is an object with role and content", "correct the row")
     role = message.get("role", MISSING)
@@ -79,19 +79,22 @@ def _check_text(field: str, text: Any, nullable: bool) -> None:
             refuse(field, found, "half a surrogate pair is no character", "mend the text's encoding")
 
 
-def _check_call(field: str, call: Any, calls: set[str]) -> None:
+def _check_call(field: str, call: Any, calls: set[str | int]) -> None:
     function = call.get("function") if isinstance(call, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         refuse(field, call, "a tool call needs function.name", 'write {"type": "function", "function": {"name": ...}}')
     if not isinstance(function.get("arguments"), dict | str):
         refuse(f"{field}.function.arguments", function.get("arguments"), "it is an object or its JSON", "add {}")
-    if call.get("id") is not None:
-        calls.add(call["id"])
+    identity = call.get("id")
+    if not isinstance(identity, str | int | None):
+        refuse(f"{field}.id", identity, "an id is text or a number", "correct it, or leave it out")
+    if identity is not None:
+        calls.add(identity)
 
 
-def _check_reply(field: str, message: Message, calls: set[str]) -> None:
+def _check_reply(field: str, message: Message, calls: set[str | int]) -> None:
     identity = message.get("tool_call_id")
-    if identity is not None and identity not in calls:
+    if identity is not None and (not isinstance(identity, str | int) or identity not in calls):
         refuse(f"{field}.tool_call_id", identity, "a tool answers an earlier call", "keep the call with its answer")
 
 

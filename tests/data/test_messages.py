@@ -25,6 +25,8 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments"
         ([USER, ANSWER | {"train": "yes"}], r"messages\[1\].train", "true or false"),
         ([USER, ANSWER | {"tool_calls": [{"name": "look"}]}], r"tool_calls\[0\]", "needs function.name"),
         ([USER, {"role": "tool", "content": "", "tool_call_id": "c9"}], r"messages\[1\].tool_call_id", "earlier call"),
+        ([USER, {"role": "tool", "content": "", "tool_call_id": [1]}], r"messages\[1\].tool_call_id", "earlier call"),
+        ([USER, ANSWER | {"tool_calls": [CALL | {"id": [1]}]}], r"tool_calls\[0\].id", "text or a number"),
     ],
 )
 def test_broken_messages_name_the_field_and_the_rule(messages, field, rule):
