@@ -47,6 +47,7 @@ class TaskJob(RewardJob):
         if self.ask != "answers":
             return ranged | {"--instruction": self.instruction is not None}
         reward = {"--rubric": self.rubric is not None, "--decontaminate": bool(self.decontaminate)}
+        reward |= {"--decontaminate-answers": self.decontaminate_answers}
         return ranged | reward | {"the options of pairs and scores": self.options != type(self.options)()}
 
 

@@ -203,6 +203,10 @@ def test_a_rubric_of_ones_own(tmp_path):
             "--max-prompt-length counts tokens; give --tokenizer PATH as well",
         ),
         (("--kind", "answers", "--rubric", "full"), "--rubric has no effect on answers; leave it out"),
+        (
+            ("--kind", "answers", "--decontaminate-answers"),
+            "--decontaminate-answers has no effect on answers; leave it out",
+        ),
         (("--kind", "answers", "--ties", "keep"), "the options of pairs and scores has no effect on answers"),
         (
             ("--kind", "score-judge", "--instruction", "Be brief."),
