@@ -36,6 +36,24 @@ def squares(examples: Examples) -> np.ndarray:
     return examples.lengths**2 if found is None else found
 
 
+class Batches(Protocol):
+    """What a run asks of whoever makes its batches: a Loader, or answers made on the way (training/rollouts)."""
+
+    batch_size: int  # rows of a step
+    max_tokens: int  # of a forward
+    max_rows: int | None
+    quadratic: float
+
+    @property
+    def examples(self) -> Any: ...
+    def steps(self, epochs: float) -> int: ...
+    def rows(self, step: int) -> np.ndarray: ...
+    def layout(self, step: int) -> list[list[list[int]]]: ...
+    def positions(self, rows: list[int]) -> int: ...
+    def step(self, step: int) -> list[Any]: ...
+    def epoch(self) -> Iterator[Any]: ...
+
+
 class Loader:
     """Batches for one data-parallel rank. `place` moves a batch to where it is computed (device, sequence shard).
 

@@ -23,7 +23,7 @@ from transformers.utils import GENERATION_CONFIG_NAME
 from cookbook_lib.config import CookbookError
 from cookbook_lib.config.schema import Config
 from cookbook_lib.config.show import config_dict, save_resolved
-from cookbook_lib.data.loader import Loader
+from cookbook_lib.data.loader import Batches, Loader
 from cookbook_lib.data.packing import pack, pad
 from cookbook_lib.data.reward.candidates import CandidateSet
 from cookbook_lib.data.reward.packing import pack_candidates, pad_candidates
@@ -47,6 +47,7 @@ from cookbook_lib.training.meter import Meter
 from cookbook_lib.training.objectives.base import Objective
 from cookbook_lib.training.optim import make_optimizer, make_rate
 from cookbook_lib.training.plan import Plan, make_plan
+from cookbook_lib.training.rollouts.stream import RolloutStream
 from cookbook_lib.training.run import Measured, Progress, Run
 from cookbook_lib.training.self_test import compute_dtype
 
@@ -157,7 +158,7 @@ def open_loader(
     )
 
 
-def open_plan(config: Config, loader: Loader, data: Data, mesh: Mesh) -> Plan:
+def open_plan(config: Config, loader: Batches, data: Data, mesh: Mesh) -> Plan:
     d, o, t = config.data, config.optim, config.trainer
     return make_plan(
         batch_size=d.train_batch_size,
@@ -174,8 +175,8 @@ def open_plan(config: Config, loader: Loader, data: Data, mesh: Mesh) -> Plan:
 
 
 def open_run(
-    config: Config, mesh: Mesh, base: Base, data: Data, model: PackedModel, objective: Objective, loader: Loader, plan: Plan,
-    watch: Sequence[Tracker] = (), val_loader: Any = None,
+    config: Config, mesh: Mesh, base: Base, data: Data, model: PackedModel, objective: Objective, loader: Batches, plan: Plan,
+    watch: Sequence[Tracker] = (), val_loader: Batches | None = None,
 ) -> Run:  # fmt: skip
     """Optimizer, schedule, checkpoints, meters; when an earlier run left a checkpoint, its state; then the trackers, those of
     the config and those that `watch`. val_loader: of a recipe whose validation makes its own batches; else the rows of data.val."""
@@ -208,6 +209,8 @@ def open_run(
         export=partial(_export, config=config, base=base, model=model),
         merge=_merge(config, base, model, mesh),
     )
+    if isinstance(val_loader, RolloutStream):
+        val_loader.at = lambda: run.progress.step
     resumed = run.progress.step if resume(run) else None
     run.tracker = Trackers([_trackers(config, mesh, plan, resumed), *watch])
     _replay(run.checkpoints.folder, resumed, watch)

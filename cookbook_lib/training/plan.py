@@ -9,7 +9,7 @@ forwards per step = the fewest in which every rank's share fits the budget (meas
 from dataclasses import dataclass
 
 from cookbook_lib.config import CookbookError
-from cookbook_lib.data.loader import Examples, Loader, squares
+from cookbook_lib.data.loader import Batches, Examples, squares
 from cookbook_lib.parallel.mesh import Mesh
 
 LOOK_AT = 50  # steps whose layout is worked out for the table
@@ -55,7 +55,7 @@ class Plan:
 
 def make_plan(
     *, batch_size: int, micro_batch_size: int, total_epochs: float, total_training_steps: int | None,
-    warmup_steps: int | None, warmup_ratio: float, mesh: Mesh, loader: Loader, val: Examples | None,
+    warmup_steps: int | None, warmup_ratio: float, mesh: Mesh, loader: Batches, val: Examples | None,
     row: str = "conversation",
 ) -> Plan:  # fmt: skip
     """Work the numbers out, or say what does not fit, everything at once."""
@@ -102,7 +102,7 @@ def _too_few(rows: int, batch_size: int, dp: int, row: str) -> str | None:
     return None
 
 
-def _bad_split(batch_size: int, micro: int, dp: int, loader: Loader) -> str | None:
+def _bad_split(batch_size: int, micro: int, dp: int, loader: Batches) -> str | None:
     """The padded form cuts a step into equal rows; packed, the token budget decides and any number works."""
     unit = micro * dp
     if loader.max_rows is None or batch_size % unit == 0:
@@ -126,7 +126,7 @@ def _notes(rows: int, batch_size: int, dp: int, row: str) -> list[str]:
     return notes
 
 
-def _look(loader: Loader, step: int) -> dict[str, float]:
+def _look(loader: Batches, step: int) -> dict[str, float]:
     layout = loader.layout(step)
     lengths = loader.examples.lengths
     costs = lengths + loader.quadratic * squares(loader.examples)

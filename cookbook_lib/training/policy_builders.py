@@ -13,7 +13,6 @@ What differs from builders.py is here; `fit` and everything after it are the sam
 from dataclasses import asdict
 from pathlib import Path
 
-from cookbook_lib.config import CookbookError
 from cookbook_lib.config.schema import Config
 from cookbook_lib.data.judge.rubrics import load_rubric
 from cookbook_lib.data.judge.tasks import TaskSet, tokenize_tasks
@@ -41,6 +40,7 @@ from cookbook_lib.training.rollouts.forwards import Forwards
 from cookbook_lib.training.rollouts.rounds import Policy, Rules
 from cookbook_lib.training.rollouts.settling import advantages_by
 from cookbook_lib.training.rollouts.stream import RolloutStream
+from cookbook_lib.training.rollouts.vllm import VllmEngine
 from cookbook_lib.training.self_test import compute_dtype
 
 
@@ -136,11 +136,11 @@ def open_referenced_pairs(config: Config, base: Base, mesh: Mesh, model: PackedM
 
 
 def _engine(config: Config, base: Base, mesh: Mesh, model: PackedModel) -> Engine:
+    dtype, trust = compute_dtype(config), config.model.trust_remote_code
     if config.rollout.engine == "vllm":
-        raise CookbookError("rollout.engine=vllm is not built yet: set rollout.engine=own.")
-    return OwnEngine(
-        model, mesh.device, dtype=compute_dtype(config), folder=base.folder, trust_remote_code=config.model.trust_remote_code
-    )  # fmt: skip
+        memory = config.rollout.gpu_memory_utilization
+        return VllmEngine(base.folder, mesh, max_length=config.data.max_length, dtype=dtype, memory=memory, trust_remote_code=trust)
+    return OwnEngine(model, mesh.device, dtype=dtype, folder=base.folder, trust_remote_code=trust)
 
 
 def _rules(config: Config, base: Base, training: bool) -> Rules:

@@ -19,7 +19,7 @@ import torch
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.config.schema import Config
-from cookbook_lib.data.loader import Loader
+from cookbook_lib.data.loader import Batches
 from cookbook_lib.models.heads import PackedModel
 from cookbook_lib.parallel.fsdp import clip_grad_norm, recover, rest
 from cookbook_lib.parallel.mesh import Mesh
@@ -66,8 +66,8 @@ class Run:
     objective: Objective
     optimizer: torch.optim.Optimizer
     rate: Callable[[int], float]  # learning rate of step s (from 0)
-    loader: Loader
-    val_loader: Loader | None
+    loader: Batches
+    val_loader: Batches | None
     checkpoints: Checkpoints
     meter: Meter
     val_meter: Meter
