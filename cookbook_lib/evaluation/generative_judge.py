@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.judge.prompts import PROMPT_VERSION, compare_prompt, score_prompt
@@ -45,6 +45,15 @@ class Judgement:
     faults: tuple[str | None, ...] = ()
     characters: tuple[int, ...] = ()
     refused: str = ""
+
+
+class Mark(NamedTuple):
+    """How much a judge had said at some time; what it says later can be told apart by it."""
+
+    judgements: int = 0
+    swaps: int = 0
+    transcript: int = 0
+    unscored: int = 0
 
 
 class GenerativeJudge:
@@ -88,6 +97,10 @@ class GenerativeJudge:
         """How it is asked."""
         drawn = f"{self.votes} votes at temperature {self.temperature:g}" if self.votes > 1 else "one text a prompt"
         return f"writes its verdicts: prompts {PROMPT_VERSION}, rubric {self.rubric.title}, {drawn}"
+
+    def mark(self) -> Mark:
+        """How much it has said so far."""
+        return Mark(len(self.judgements), len(self.swaps), len(self.transcript), len(self.unscored))
 
     def score(self, conversations: Sequence[Messages]) -> list[float | None]:
         """One score for each conversation, whose last message is the answer, on the rubric's levels."""

@@ -25,6 +25,7 @@ from cookbook_lib.models.generate import generate
 from cookbook_lib.models.loading import load_tokenizer
 
 Progress = Callable[[int], object]  # texts just finished
+ROWS = {False: 16, True: 64}  # generated together, without a GPU and with one
 Seeds = Sequence[Sequence[int]]  # of each prompt, one for each of its texts
 
 
@@ -54,7 +55,7 @@ class LocalGenerator:
     """The causal language model in a folder, whole, on one device.
 
     thinking: the prompt as the template gives it, after which a thinking model thinks (see `prompt_ids`). batch_size: rows
-    generated together. device, dtype: as in inference.choose_place.
+    generated together; None is 64 on a GPU and 16 elsewhere. device, dtype: as in inference.choose_place.
     Raises CookbookError when the folder holds no chat model: a reward model, say, writes nothing.
     """
 
@@ -64,15 +65,16 @@ class LocalGenerator:
         *,
         max_new_tokens: int = 512,
         thinking: bool = False,
-        batch_size: int = 16,
+        batch_size: int | None = None,
         device: str = "auto",
         dtype: str = "auto",
         trust_remote_code: bool = False,
     ) -> None:
         self.folder = open_checkpoint(path).folder
         self.name = self.folder.name
-        self.max_new_tokens, self.thinking, self.batch_size = max_new_tokens, thinking, batch_size
+        self.max_new_tokens, self.thinking = max_new_tokens, thinking
         self._model = open_model(self.folder, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
+        self.batch_size = batch_size or ROWS[self._model.device.type == "cuda"]
         self._tokenizer = load_tokenizer(self.folder, trust_remote_code=trust_remote_code)
         self._stops = stop_ids(self._tokenizer)
 

@@ -18,7 +18,7 @@ from cookbook_lib.evaluation.held_out_answers import baselines, score_pairs
 from cookbook_lib.evaluation.judge_report import JudgeReport, ScoredPairs, Sections, judge_report
 from cookbook_lib.evaluation.judges import Judge, Messages, answered, verdict_of
 from cookbook_lib.evaluation.votes import both_orders, preference_of
-from cookbook_lib.evaluation.writing import writing
+from cookbook_lib.evaluation.writing import START, writing
 
 
 def preferences_of(judge: Judge, prompts: Sequence[Messages], a: Sequence[str], b: Sequence[str]) -> list[float | None]:
@@ -63,10 +63,10 @@ def report_on(
 
     more: makes further sections, once the pairs have been asked.
     """
+    before = judge.mark() if isinstance(judge, GenerativeJudge) else START
     scored, known = judged_pairs(judge, pairs), baselines(pairs, training)
-    sections = dict(more()) if more else {}
-    if isinstance(judge, GenerativeJudge):
-        sections["writing"] = writing(judge, seed=seed)
+    own = {"writing": writing(judge, since=before, seed=seed)} if isinstance(judge, GenerativeJudge) else {}
+    sections = own | dict(more() if more else {})
     found = judge_report(judge.name, scored, baselines=known, more=sections, seed=seed)
     return found if compares_by_score(judge) else _uncalibrated(found)
 

@@ -37,7 +37,7 @@ def judge_tasks(judge: GenerativeJudge, tasks: Sequence[JudgeTask], *, seed: int
     scores, preferences = ([task for task in tasks if task.kind == kind] for kind in ("score", "preference"))
     if not scores and not preferences:
         raise CookbookError("no task asks for a score or a preference: give the prompts of a judge.")
-    sections = {}
+    sections, before = {}, judge.mark()
     if scores:
         heard = judge.ask("score", [task.prompt for task in scores])
         said = [score_of(one.votes, judge.combine) for one in heard]
@@ -45,7 +45,7 @@ def judge_tasks(judge: GenerativeJudge, tasks: Sequence[JudgeTask], *, seed: int
         sections["scores"] = score_agreement(said, [int(task.truth) for task in scores], groups=groups, seed=seed)
     if preferences:
         sections["preferences"] = _preferences(judge, preferences, seed)
-    return sections | {"writing": writing(judge, seed=seed)}
+    return sections | {"writing": writing(judge, since=before, seed=seed)}
 
 
 def score_agreement(

@@ -51,7 +51,7 @@ def open_generative(
     rubric: str | Path | None = None,
     max_new_tokens: int | None = None,
     thinking: bool = False,
-    batch_size: int = 16,
+    batch_size: int | None = None,
     device: str = "auto",
     dtype: str = "auto",
     trust_remote_code: bool = False,

@@ -22,7 +22,7 @@ from cookbook_lib.evaluation.measure import counted
 from cookbook_lib.evaluation.probes import probes
 from cookbook_lib.evaluation.reward_judge import RewardJudge
 from cookbook_lib.evaluation.transcripts import write_transcript
-from cookbook_lib.evaluation.writing import habits, length_drift, writing
+from cookbook_lib.evaluation.writing import START, length_drift, writing
 
 SCALE = "exact, off by and kappa suppose scores on the scale of the data; spearman does not"
 OpenJudge = RewardJudge | GenerativeJudge
@@ -51,10 +51,11 @@ def reports_on_scores(
     found = []
     for judge in judges:
         _watched(judge, "scores", len(shown), watch)
+        before = judge.mark() if isinstance(judge, GenerativeJudge) else START
         sections = {"scores": score_agreement(judge.score(shown), truth, groups=groups, seed=seed)}
         judge.progress = None
         if isinstance(judge, GenerativeJudge):
-            sections |= _habits(judge, {"writing": writing(judge, seed=seed)}, seed)
+            sections["writing"] = writing(judge, since=before, seed=seed)
         found.append(JudgeReport(judge.name, sections, {}, (SCALE, *unscored(judge))))
     return found
 
@@ -69,7 +70,7 @@ def reports_on_tasks(
         sections = judge_tasks(judge, tasks, seed=seed)
         judge.progress = None
         notes = (f"{judge.name} {judge.about}; here each prompt as it was prepared", *unscored(judge))
-        found.append(JudgeReport(judge.name, sections | _habits(judge, sections, seed), {}, notes))
+        found.append(JudgeReport(judge.name, sections, {}, notes))
     return found
 
 
@@ -120,16 +121,10 @@ def _on_pairs(
 
     found = report_on(judge, pairs, training=training, more=more, seed=seed)
     if isinstance(judge, GenerativeJudge):
-        sections = found.sections | _habits(judge, found.sections, seed)
-        found = replace(found, sections=sections, notes=(*found.notes, f"{judge.name} {judge.about}"))
+        found = replace(found, notes=(*found.notes, f"{judge.name} {judge.about}"))
     return replace(found, notes=(*found.notes, *judge.notes, *unscored(judge)))
 
 
 def _watched(judge: OpenJudge, what: str, total: int, watch: Watch | None) -> None:
     if watch is not None:
         judge.progress = lambda done: watch(f"{judge.name}: {what}", done, total)
-
-
-def _habits(judge: GenerativeJudge, sections: dict[str, Any], seed: int) -> dict[str, Any]:
-    """The section of writing, with what only texts tell where they were kept."""
-    return {"writing": sections["writing"] | (habits(judge.transcript, seed=seed) if judge.keep else {})}

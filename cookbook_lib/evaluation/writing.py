@@ -15,7 +15,7 @@ import numpy as np
 
 from cookbook_lib.data.judge.verdicts import final_part
 from cookbook_lib.evaluation.bias import position_bias
-from cookbook_lib.evaluation.generative_judge import CUT, GenerativeJudge, Judgement
+from cookbook_lib.evaluation.generative_judge import CUT, GenerativeJudge, Judgement, Mark
 from cookbook_lib.evaluation.intervals import difference, mean_by_group, share_by_group
 from cookbook_lib.evaluation.measure import Measure, counted, joined, undefined
 from cookbook_lib.evaluation.metrics import correlation
@@ -24,17 +24,18 @@ from cookbook_lib.evaluation.votes import agreement_of
 
 FEWEST_WORDS = 5  # beside the verdict; with fewer no reason is given
 SHINGLE = 6  # words in a row; more than half of a text's found in its prompt: it repeats the prompt
+START = Mark()
 SILENT = undefined("nothing was asked")
 Figures = dict[str, Measure]
 
 
-def writing(judge: GenerativeJudge, *, seed: int = 0) -> Figures:
-    """Shares over all texts that this judge ever wrote, drawn by prompt."""
-    heard = list(judge.judgements.values())
+def writing(judge: GenerativeJudge, *, since: Mark = START, seed: int = 0) -> Figures:
+    """Shares over all that this judge wrote, or wrote since a mark, drawn by prompt; with its habits where it keeps its texts."""
+    heard = list(judge.judgements.values())[since.judgements :]
     if not heard:
         return {"verdicts that could be read": SILENT}
     found = {
-        "verdicts that could be read": _read(heard, len(judge.unscored), seed),
+        "verdicts that could be read": _read(heard, len(judge.unscored) - since.unscored, seed),
         "texts cut at max_new_tokens": _share(heard, lambda one: [fault == CUT for fault in one.faults], seed),
         "characters a text": _mean_length(heard, seed),
     }
@@ -43,10 +44,11 @@ def writing(judge: GenerativeJudge, *, seed: int = 0) -> Figures:
         found["votes that say what most say"] = (
             Measure(mean_by_group(agreed, seed=seed), len(agreed)) if agreed else undefined("no vote could be read")
         )
-    if judge.swaps:
-        shown, swapped = zip(*judge.swaps.values(), strict=True)
+    if swaps := list(judge.swaps.values())[since.swaps :]:
+        shown, swapped = zip(*swaps, strict=True)
         found |= position_bias(shown, swapped, seed=seed)
-    return found | _commonest(heard, seed)
+    found |= _commonest(heard, seed)
+    return found | habits(judge.transcript[since.transcript :], seed=seed) if judge.keep else found
 
 
 def habits(transcript: Sequence[Statement], *, seed: int = 0) -> Figures:

@@ -43,6 +43,18 @@ def test_votes_and_orders():
     assert found["preferences that are the commonest one"].value == 1
 
 
+def test_what_was_said_since_a_mark():
+    judge = GenerativeJudge(
+        Scripted(lambda judged, seed: "hm" if judged.responses[0] == "a" else "Score: 2"), keep=True
+    )
+    judge.score([answered(asked("q"), "a")])
+    mark = judge.mark()
+    judge.score([answered(asked("q"), text) for text in ("a", "b", "c")])
+    assert writing(judge)["verdicts that could be read"].value == pytest.approx(2 / 3)
+    later = writing(judge, since=mark)
+    assert (later["verdicts that could be read"].value, later["no reasons given"].rows) == (1, 2)
+
+
 def test_a_judge_that_was_never_asked_has_no_figures():
     (figure,) = writing(GenerativeJudge(Scripted(lambda judged, seed: ""))).values()
     assert (figure.value, figure.note) == (None, "nothing was asked")
