@@ -31,7 +31,6 @@ PATHS = {
     "trainer.default_local_dir",
     "trainer.resume_from_path",
     "reward.custom",
-    "judge.rubric",
 }
 EMBEDDED = ("tiny", "tiny-judge")
 WARMUPS = ("optim.warmup_steps", "optim.warmup_steps_ratio")
@@ -157,6 +156,7 @@ def _absolute(key: str, value: Any, base: Path) -> Any:
     is_path = (
         key in PATHS
         or (key == "data.chat_template" and path.suffix == ".jinja")
+        or (key == "judge.rubric" and path.suffix in (".yaml", ".yml"))
         or (
             key == "model.partial_pretrain"
             and (value.startswith((".", "/", "~")) or here.is_dir())

@@ -127,6 +127,8 @@ def _validation(config: Config) -> Broken:
 def _engine(config: Config) -> Broken:
     key = "rollout.engine"
     if config.rollout.engine != "vllm":
+        for memory in changed(config, "rollout.gpu_memory_utilization"):
+            yield memory, "has no effect while rollout.engine is own; remove it, or set rollout.engine=vllm"
         return
     if config.trainer.device == "cpu":
         yield key, "is vllm, which needs CUDA, and trainer.device is cpu; change one of the two"
@@ -181,7 +183,7 @@ def _judge(config: Config) -> Broken:
     if j.lowest >= j.highest:
         yield "judge.highest", f"is {j.highest}, but must be above judge.lowest, which is {j.lowest}"
     if j.rubric is not None and os.path.isabs(j.rubric) and not os.path.isfile(j.rubric):
-        yield "judge.rubric", f"is {j.rubric}, but there is no such file; correct the path, or set null"
+        yield "judge.rubric", f"is {j.rubric}, but there is no such file; correct the path, or name a built-in one"
 
 
 _ALGORITHM = (_group, _distance, _critic, _deviation, _aggregation, _clip, _filter)

@@ -104,6 +104,8 @@ class RolloutConfig:
     """Longest completion, tokens; prompts have data.max_length minus this."""
     engine: Literal["own", "vllm"] = "own"
     """Who generates: own, the weights in training where they lie (CPU too); vllm, `pip install vllm`, CUDA."""
+    gpu_memory_utilization: float = 0.4
+    """vllm only: share of a GPU's memory that it may take, its copy of the weights and its cache together."""
     updates: int = 1
     """Optimizer steps made of one round; it divides data.train_batch_size. 1 = every completion comes from the weights
     that learn from it."""
@@ -144,7 +146,9 @@ class JudgeConfig:
     """What the judge is asked."""
 
     rubric: str | None = None
-    """A YAML file with the task, principles and levels that judgements go by; null = the built-in ones."""
+    """What judgements go by: a YAML file with task, principles and levels, or the name of a built-in one (full,
+    correctness, ...); null = helpfulness. Evaluation asks by it, and OpenJudge's rows become prompts by it; the prompts of
+    verl's layout have had theirs since they were prepared."""
     lowest: int = 0
     """Lowest score that a verdict can give."""
     highest: int = 4

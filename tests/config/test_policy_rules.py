@@ -48,6 +48,13 @@ def test_values_of_every_section(load, tmp_path):
     assert (config.judge.rubric, config.judge.lowest, config.judge.highest) == (f"{tmp_path}/rubric.yaml", 1, 10)
 
 
+def test_a_rubric_is_a_file_or_a_name(load, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yml").write_text("")
+    assert load(POINTS, "judge.rubric=full").judge.rubric == "full"
+    assert load(POINTS, "judge.rubric=mine.yml").judge.rubric == f"{tmp_path}/mine.yml"
+
+
 def test_what_dr_grpo_is_made_of_follows(load):
     config = load(POINTS, "algorithm.adv_estimator=dr_grpo")
     assert config.algorithm.loss_agg_mode == "seq-mean-token-sum-norm"
@@ -111,6 +118,8 @@ def test_the_seed_s_way_to_spell_dr_grpo(load):
         (POINTS, "rollout.val_n=4", "greedy completions of one prompt are all the same"),
         (POINTS, "rollout.engine=vllm trainer.device=cpu", "is vllm, which needs CUDA, and trainer.device is cpu"),
         (POINTS, "rollout.engine=sglang", "must be one of own, vllm"),
+        (POINTS, "rollout.gpu_memory_utilization=0.6", "has no effect while rollout.engine is own"),
+        (POINTS, "rollout.n=0", "rollout.n is 0, but must be at least 1"),
         (POINTS, "reward.functions=[correct]", "names correct, which judges verdicts on two answers; generative_pointwise has none"),
         (PAIRS, "reward.functions=[distance]", "names distance, which judges verdicts on a score; generative_pairwise has none"),
         (POINTS, "reward.functions=[]", "must be at least one name, and each once"),
