@@ -75,6 +75,7 @@ UNSOUND = {
     "no end": "<tool_call>\n" + STOCK,
     "no beginning": STOCK + "\n</tool_call>",
     "an end before the beginning": "</tool_call><tool_call>" + STOCK,
+    "an end without a beginning": "</tool_call>" + block(STOCK),
     "a block in a block": block(block(STOCK)),
     "one sound, one not": block(STOCK) + "<tool_call>{</tool_call>",
     "text in the block": block(STOCK, "done"),
