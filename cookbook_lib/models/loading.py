@@ -132,9 +132,9 @@ def load_weights(
     optional = model.may_lack | brought
     if missing := sorted(set(wanted) - set(sources) - optional):
         _load_through_rank_0(model, whole, missing, trust_remote_code, adapters, optional)
-    else:
-        for name in wanted.keys() & (sources.keys() | brought):
-            _copy_slice(wanted[name], name, sources.get(name), adapters)
+    to_read = model.new_weights if missing else wanted.keys()  # transformers' own class may not know the new ones
+    for name in to_read & (sources.keys() | brought):
+        _copy_slice(wanted[name], name, sources.get(name), adapters)
     for name in model.may_lack - sources.keys() - brought:
         _zero(wanted[name])
     model.hf.tie_weights()
@@ -274,10 +274,9 @@ def _load_through_rank_0(
         raise CookbookError(f"{folder} {problem}: give the whole model.")
     here = plain_names(model.hf)
     state = {here[name]: adapters.apply(name, tensor) for name, tensor in state.items()}
-    sending = StateDictOptions(
-        full_state_dict=True, broadcast_from_rank0=dist.is_initialized(), strict=lora_of(model) is None
-    )
-    set_model_state_dict(model.hf, state, options=sending)  # the model's own adapters come later
+    complete = lora_of(model) is None and not model.new_weights  # the model's own adapters, and what is new, come later
+    sending = StateDictOptions(full_state_dict=True, broadcast_from_rank0=dist.is_initialized(), strict=complete)
+    set_model_state_dict(model.hf, state, options=sending)
 
 
 def _read_whole(

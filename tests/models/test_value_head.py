@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, MixtralConfig, MixtralForCausalLM
 
 from cookbook_lib.models.attention import varlen_attention
 from cookbook_lib.models.heads import PackedModel
@@ -74,6 +74,23 @@ def test_a_policy_of_it_reads_as_a_plain_one(trained):
     model = build_model(trained, varlen_attention)
     load_weights(model, trained, CPU)
     assert "value_head.weight" not in dict(model.hf.named_parameters())
+
+
+def test_experts_and_a_critic(tmp_path):
+    """Mixtral's files name each expert, so transformers reads them, which knows no critic: it is read beside, or begins at zero."""
+    config = MixtralConfig(
+        vocab_size=64, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
+        num_local_experts=2, max_position_embeddings=64,
+    )  # fmt: skip
+    with quiet():
+        MixtralForCausalLM(config).save_pretrained(tmp_path / "moe")
+        model = opened(tmp_path / "moe")
+        assert not values(model).any()
+        torch.nn.init.normal_(model.hf.value_head.weight)
+        model.hf.save_pretrained(tmp_path / "trained")
+        again = opened(tmp_path / "trained")
+    assert torch.equal(again.hf.value_head.weight, model.hf.value_head.weight)
+    torch.testing.assert_close(values(again), values(model))
 
 
 def test_in_bf16_it_computes_in_fp32(trained):
