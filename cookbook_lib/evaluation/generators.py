@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cookbook_lib.config import CookbookError
+from cookbook_lib.data.judge.verdicts import begun_by
 from cookbook_lib.data.prompt import prompt_ids, stop_ids
 from cookbook_lib.evaluation.answers import text_of
 from cookbook_lib.evaluation.checkpoints import open_checkpoint
@@ -25,6 +26,7 @@ from cookbook_lib.models.generate import generate
 from cookbook_lib.models.loading import load_tokenizer
 
 Progress = Callable[[int], object]  # texts just finished
+TAIL = 16  # tokens of a prompt in which reasoning may be begun
 ROWS = {False: 16, True: 64}  # generated together, without a GPU and with one
 Seeds = Sequence[Sequence[int]]  # of each prompt, one for each of its texts
 
@@ -54,7 +56,8 @@ class Generator(Protocol):
 class LocalGenerator:
     """The causal language model in a folder, whole, on one device.
 
-    thinking: the prompt as the template gives it, after which a thinking model thinks (see `prompt_ids`). batch_size: rows
+    thinking: the prompt as the template gives it, after which a thinking model thinks (see `prompt_ids`); a tag that the
+    prompt opened stands before the text, as reasoning that is never closed has no verdict. batch_size: rows
     generated together; None is 64 on a GPU and 16 elsewhere. device, dtype: as in inference.choose_place.
     Raises CookbookError when the folder holds no chat model: a reward model, say, writes nothing.
     """
@@ -102,7 +105,8 @@ class LocalGenerator:
         )
         texts: dict[int, list[Written]] = {i: [] for i in range(len(prompts))}
         for (i, _), made in zip(asked, completions, strict=True):
-            texts[i].append(Written(text_of(self._tokenizer, made.ids), made.finished, len(made.ids)))
+            begun = begun_by(self._tokenizer.decode(ids[i][-TAIL:]))  # type: ignore[index]  # as above
+            texts[i].append(Written(begun + text_of(self._tokenizer, made.ids), made.finished, len(made.ids)))
         return [found if isinstance(found, CookbookError) else tuple(texts[i]) for i, found in enumerate(ids)]
 
     def _ids(self, prompt: Messages) -> list[int] | CookbookError:

@@ -3,6 +3,7 @@
 import pytest
 
 from cookbook_lib.config import CookbookError
+from cookbook_lib.evaluation import generators
 from cookbook_lib.evaluation.generative_judge import GenerativeJudge
 from cookbook_lib.evaluation.generators import LocalGenerator, ServerGenerator, Written
 from cookbook_lib.evaluation.judges import answered
@@ -39,6 +40,19 @@ def test_a_text_depends_on_its_prompt_and_seed_alone(local):
 def test_a_text_that_is_cut_says_so(checkpoint):
     ((said,),) = LocalGenerator(checkpoint, max_new_tokens=2).write([COLOUR], [[0]], temperature=0.0)
     assert not said.finished and said.tokens == 2
+
+
+def test_reasoning_that_the_prompt_begins_stands_before_the_text(checkpoint, monkeypatch):
+    """A template of a model that always thinks: what it goes on from decides whether there is a verdict."""
+    thinks = LocalGenerator(checkpoint, max_new_tokens=16, thinking=True)
+    own = generators.prompt_ids
+
+    def begins(messages, tokenizer, **options):
+        return [*own(messages, tokenizer, **options), *tokenizer("<think>\n", add_special_tokens=False).input_ids]
+
+    monkeypatch.setattr(generators, "prompt_ids", begins)
+    ((said,),) = thinks.write([COLOUR], [[0]], temperature=0.0)
+    assert said.text.startswith("<think>\n") and len(said.text) > len("<think>\n")
 
 
 def test_prompts_that_cannot_be_asked_fail_alone(local):

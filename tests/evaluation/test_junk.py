@@ -3,6 +3,7 @@
 import pytest
 
 from cookbook_lib.config import CookbookError
+from cookbook_lib.config.policy_schema import RewardConfig
 from cookbook_lib.data.judge.prompts import score_prompt
 from cookbook_lib.data.judge.records import JudgeTask
 from cookbook_lib.data.judge.verdicts import read_preference, read_score
@@ -10,6 +11,7 @@ from cookbook_lib.data.reward.records import PreferencePair
 from cookbook_lib.evaluation.generative_judge import GenerativeJudge
 from cookbook_lib.evaluation.judges import LengthJudge, answered
 from cookbook_lib.evaluation.junk import JUNK_ANSWERS, junk_answers, junk_judgements
+from cookbook_lib.training.rewards import Sample, open_reward
 from tests.evaluation.scripted import Scripted, asked, right
 
 PAIRS = [PreferencePair(tuple(asked(f"question {n}?")), f"+ the answer {n}", f"- not {n}") for n in range(6)]
@@ -76,6 +78,21 @@ def test_what_junk_earns():
 def test_a_reward_that_can_be_hacked_is_found_out():
     found = junk_judgements(generous, TASKS)
     assert found["no verdict"].value == pytest.approx((1 + 1 + 0.5 + 0 + 0 + 0) / 6)
+
+
+@pytest.mark.parametrize("functions", [["distance"], ["exact"], ["exponential"], ["distance", "format"]])
+def test_the_rewards_of_training_pay_junk_no_more_than_a_constant(functions):
+    reward = open_reward(RewardConfig(functions=functions), max_new_tokens=512)
+
+    def paid(tasks, texts):
+        return reward([Sample(text, task) for task, text in zip(tasks, texts, strict=True)]).plain.tolist()
+
+    found = {name: figure.value for name, figure in junk_judgements(paid, TASKS).items()}
+    honest, constant = found.pop("the truth, with a reason"), found["a bare verdict"]
+    assert honest > constant
+    for name in ("every verdict", "the prompt again, no verdict", "a verdict while reasoning", "no verdict"):
+        assert found[name] == pytest.approx(reward.lowest)
+    assert max(found.values()) <= constant + ("format" in functions)
 
 
 def test_preferences():

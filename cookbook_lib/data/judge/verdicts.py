@@ -105,6 +105,17 @@ def final_part(text: str) -> str:
     return "" if any(open_tags.values()) else text[end:]
 
 
+def begun_by(prompt: str) -> str:
+    """The opening tag that a rendered prompt ends with, or nothing.
+
+    Templates of models that always think end their prompts in <think>. What follows is reasoning until it is closed,
+    though no tag in the completion says so: unclosed, it has no verdict.
+    """
+    end = prompt.rstrip()
+    last = next((tag for tag in REASONING.finditer(end) if tag.end() == len(end)), None)
+    return f"{last[0]}\n" if last and not (last["close"] or last["shut"]) else ""
+
+
 def score_line(score: int) -> str:
     """The verdict as a judge must write it: `Score: 3`."""
     return f"{SCORE}: {score}"

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from cookbook_lib.data.judge.records import JudgeTask
-from cookbook_lib.data.judge.verdicts import REASONING
+from cookbook_lib.data.judge.verdicts import begun_by as begun_by
 from cookbook_lib.data.origin import RowError
 
 
@@ -79,17 +79,6 @@ def said(sample: Sample) -> str:
     The end of a text that was cut is the length's, not the model's: `Score: 3` may have become `Score: 3.5`.
     """
     return sample.begun + sample.text if sample.finished else ""
-
-
-def begun_by(prompt: str) -> str:
-    """The opening tag that a rendered prompt ends with, or nothing.
-
-    Templates of models that always think end their prompts in <think>. What follows is reasoning until it is closed,
-    though no tag in the completion says so: unclosed, it has no verdict.
-    """
-    end = prompt.rstrip()
-    last = next((tag for tag in REASONING.finditer(end) if tag.end() == len(end)), None)
-    return f"{last[0]}\n" if last and not (last["close"] or last["shut"]) else ""
 
 
 def refuse_task(task: JudgeTask, field: str, found: Any, rule: str, fix: str) -> NoReturn:
