@@ -22,7 +22,7 @@ def group(number: int, prompt: int, *lengths: int, **columns: bool) -> Group:
         completions=tuple(ids[1:]),
         finished=(True,) * len(lengths),
         number=number,
-        columns={name: numbers for name in columns or ("advantages", "old_logps")},
+        columns=dict.fromkeys(columns or ("advantages", "old_logps"), numbers),
         stats={"reward": tuple(map(float, lengths))},
     )
 
