@@ -1,0 +1,76 @@
+"""The judge before and after: on the same prompts, figures side by side, and the texts whose verdict changed first."""
+
+import pytest
+
+from cookbook_lib.data.judge.prompts import compare_prompt, score_prompt
+from cookbook_lib.data.judge.records import JudgeTask
+from cookbook_lib.evaluation import held_out_judgements
+from cookbook_lib.evaluation.generative_judge import GenerativeJudge
+from cookbook_lib.evaluation.generators import Written
+from cookbook_lib.evaluation.held_out_judgements import compare_judges
+
+ASKED = [{"role": "user", "content": "What pet does Ada keep?"}]
+
+
+class Writer:
+    """Says one text to everything."""
+
+    def __init__(self, text: str) -> None:
+        self.name, self.text = "writer", text
+
+    def write(self, prompts, seeds, *, temperature, progress=None):
+        return [tuple(Written(self.text, finished=True) for _ in own) for own in seeds]
+
+
+@pytest.fixture
+def compared(monkeypatch, tmp_path):
+    """compare_judges with judges that say one text each."""
+    from cookbook_lib.config import load_config
+
+    def compare(before: str, after: str, tasks):
+        texts = {tmp_path / "a": before, tmp_path / "b": after}
+
+        def opened(folder, *, name, keep, **_):
+            return GenerativeJudge(Writer(texts[folder]), name=name, keep=keep)
+
+        monkeypatch.setattr(held_out_judgements, "open_generative", opened)
+        config = load_config("generative/pointwise", ["smoke"], environ={})
+        return compare_judges(config, tmp_path / "a", tmp_path / "b", tasks)
+
+    return compare
+
+
+def scored(answer: str, truth: int) -> JudgeTask:
+    return JudgeTask(score_prompt([*ASKED, {"role": "assistant", "content": answer}]), "score", truth, "test")
+
+
+def test_scores_before_and_after(compared):
+    tasks = [scored("An owl.", 4), scored("A fox.", 1)]
+    found = compared("Right.\n\nScore: 4", "Wrong.\n\nScore: 1", tasks)
+    rows = {row["measure"]: row for row in found.rows("scores")}
+    assert rows["exact"]["before"].startswith("0.500")
+    assert rows["exact"]["after"].startswith("0.500")
+    assert found.samples(1) == [
+        {
+            "prompt": "user: What pet does Ada keep?\nresponse: An owl.",
+            "before": "Right.\n\nScore: 4",
+            "after": "Wrong.\n\nScore: 1",
+            "truth": "4",
+        }
+    ]
+    assert found.samples(0) == []
+
+
+def test_preferences_before_and_after(compared):
+    one = JudgeTask(compare_prompt(ASKED, "An owl.", "A fox."), "preference", "A", "test", pair_id="p", order="ab")
+    two = JudgeTask(compare_prompt(ASKED, "A fox.", "An owl."), "preference", "B", "test", pair_id="p", order="ba")
+    found = compared("Preference: A", "No idea.", [one, two])
+    assert {row[""] for row in found.rows()} >= {"preferences", "writing"}
+    first, second = found.samples(5)
+    assert first["prompt"] == "user: What pet does Ada keep?\nA: An owl.\nB: A fox."
+    assert (first["truth"], second["truth"]) == ("A", "B")
+
+
+def test_a_prompt_of_other_words_is_shown_whole(compared):
+    task = JudgeTask(({"role": "user", "content": "Rate it. End with Score: N."},), "score", 3, "test")
+    assert compared("Score: 3", "Score: 3", [task]).samples(1)[0]["prompt"] == "Rate it. End with Score: N."
