@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BINS = 40
+FEWEST = 5  # pairs of a bin that a line goes through
 SERIES = (BLUE, AMBER, GREEN, VIOLET, TEAL, RED)
 
 
@@ -133,7 +134,7 @@ def score_against_length(
 def reliability_diagram(curves: Mapping[str, Mapping[str, Any]], *, title: str = "Reliability") -> Picture:
     """curves: name -> {points: [{confidence, accuracy, accuracy_low, accuracy_high, pairs}], ece}. On the diagonal, sure is right.
 
-    The bars under it say how many pairs of the first curve each bin has.
+    The bars under it say how many pairs of the first curve each bin has; bins of fewer than FEWEST are faint.
     """
     drawn = {name: curve for name, curve in curves.items() if curve["points"]}
     said = ", ".join(f"{name} ECE {curve['ece']:.3f}" for name, curve in drawn.items())
@@ -211,9 +212,21 @@ def _running_median(points: Sequence[Mapping[str, Any]], windows: int = 12) -> l
 
 
 def _draw_curve(axes: "Axes", points: Sequence[Mapping[str, Any]], colour: str, label: str) -> None:
-    x, y = [p["confidence"] for p in points], [p["accuracy"] for p in points]
+    """A line through the bins that say something; the others, of a few pairs, are faint dots beside it."""
     for point in points:
         if point["accuracy_low"] is not None:
             ends = [point["accuracy_low"], point["accuracy_high"]]
-            axes.plot([point["confidence"]] * 2, ends, color=colour, linewidth=1, alpha=0.55)
-    axes.plot(x, y, "-o", color=colour, markersize=4.5, markeredgecolor=PAPER, markeredgewidth=0.6, label=label)
+            axes.plot([point["confidence"]] * 2, ends, color=colour, linewidth=1, alpha=0.55 if _says(point) else 0.2)
+    many, few = ([p for p in points if _says(p) is kind] for kind in (True, False))
+    for drawn, shape, size, strength in ((many, "-o", 4.5, 1.0), (few, "o", 3.5, 0.45)):
+        x, y = [p["confidence"] for p in drawn], [p["accuracy"] for p in drawn]
+        named = label if drawn is many else None
+        axes.plot(
+            x, y, shape, color=colour, alpha=strength, markersize=size, markeredgecolor=PAPER, markeredgewidth=0.6,
+            label=named,
+        )  # fmt: skip
+
+
+def _says(point: Mapping[str, Any]) -> bool:
+    """Whether a bin has enough pairs for its share to mean something."""
+    return bool(point["pairs"] >= FEWEST)

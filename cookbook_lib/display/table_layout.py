@@ -20,9 +20,9 @@ class Cell:
 
 
 def render_table(head: list[str], rows: list[list[Cell]], caption: str, max_rows: int) -> Html:
-    """Lay out rows under a head (may be empty); after `max_rows` a line says how many are not shown."""
+    """Lay out rows under a head (may be empty); after `max_rows` a line says how many are not shown, or that there are none."""
     shown, hidden = rows[:max_rows], max(0, len(rows) - max_rows)
-    rest = f"… {hidden:,} more row{'s' * (hidden > 1)}" if hidden else ""
+    rest = f"… {hidden:,} more row{'s' * (hidden > 1)}" if hidden else "nothing to show" if caption and not rows else ""
     return Html(_html(head, shown, caption, rest), _text(head, shown, caption, rest))
 
 

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from matplotlib.figure import Figure
 
 from cookbook_lib.display import (
     benchmark_bars,
@@ -15,7 +16,7 @@ from cookbook_lib.display import (
     score_against_length,
     score_distribution,
 )
-from cookbook_lib.display.judge_plots import _running_median
+from cookbook_lib.display.judge_plots import _draw_curve, _running_median
 
 POINT = {
     "low": 0.7,
@@ -69,6 +70,17 @@ def test_the_running_median_never_turns_back():
     lengths = [length for length, _ in trend]
     assert lengths == sorted(set(lengths))
     assert dict(trend)[20.0] == pytest.approx(14.5, abs=1) and max(lengths) == 80
+
+
+def test_a_line_goes_through_bins_of_some_pairs_alone():
+    """Bins of one or two pairs are all right or all wrong, and a line through them is a saw."""
+    points = [POINT | {"confidence": x, "pairs": pairs} for x, pairs in ((0.55, 40), (0.6, 1), (0.75, 5), (0.9, 4))]
+    figure = Figure()
+    _draw_curve(figure.add_subplot(), points, "black", "raw")
+    lines = {
+        line.get_linestyle(): line.get_xdata().tolist() for line in figure.axes[0].lines if line.get_marker() == "o"
+    }
+    assert lines == {"-": [0.55, 0.75], "None": [0.6, 0.9]}
 
 
 def test_words_carry_the_numbers():

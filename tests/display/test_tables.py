@@ -77,6 +77,7 @@ def test_rows_may_lack_columns():
 @pytest.mark.parametrize("empty", [[], {}, pd.DataFrame()])
 def test_nothing_is_an_empty_table(empty):
     assert table(empty).text == ""
+    assert table(empty, "Best of n").text == "Best of n\nnothing to show"
 
 
 def test_comparison_knows_which_way_is_better():
