@@ -64,11 +64,6 @@ def counted(batch: CandidateBatch, mesh: Mesh) -> NDArray[np.bool_]:
     return Ends.of(batch, mesh).owned
 
 
-def owned(batch: CandidateBatch, mesh: Mesh) -> torch.Tensor:
-    """The same, booleans on the batch's device."""
-    return torch.from_numpy(counted(batch, mesh)).to(batch.input_ids.device, non_blocking=True)
-
-
 def sent(values: NDArray[Any], like: torch.Tensor) -> torch.Tensor:
     """The values where `like` is, in its dtype, without waiting for the device."""
     return torch.from_numpy(values).to(like.device, like.dtype, non_blocking=True)
