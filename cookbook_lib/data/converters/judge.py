@@ -7,10 +7,11 @@
     (HelpSteer2 preference, HelpSteer3, chosen/rejected; equal scores are a tie)
 
 What is asked, and the line that is answered, are those of data/judge: a model that has learned them can be asked, read and
-trained further as it is. The critique repeats the annotators' own reasons where the data has them, and else puts their
-scores into words. Which response is shown as A is drawn from a digest of the texts: it is the same in every run and tells
-nothing about the verdict. The verdict stands last, so that a model reasons before it judges; or first (`verdict="first"`),
-as most published sets have it, where no parser of ours looks. `answer` is the verdict's line.
+trained further as it is. The critique repeats the annotators' own reasons where the data has them, unless they state a
+verdict themselves, of which there must be one; else it puts their scores into words. Which response is shown as A is drawn
+from a digest of the texts: it is the same in every run and tells nothing about the verdict. The verdict stands last, so that
+a model reasons before it judges; or first (`verdict="first"`), as most published sets have it, where no parser of ours
+looks. `answer` is the verdict's line.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from cookbook_lib.data.judge.orders import prompt_text, swaps
 from cookbook_lib.data.judge.prompts import Place, compare_prompt, score_prompt
 from cookbook_lib.data.judge.questions import Scale
 from cookbook_lib.data.judge.rubrics import Rubric, load_rubric
-from cookbook_lib.data.judge.verdicts import preference_line, score_line
+from cookbook_lib.data.judge.verdicts import preference_line, score_line, states_verdict
 from cookbook_lib.data.messages import Message
 from cookbook_lib.data.records import Conversation, opening_group
 from cookbook_lib.data.sources import Row
@@ -72,7 +73,8 @@ def _from_scores(
     scored = [(text_field(member, "response"), scores_of(member, options.aspect)) for member in members]
     written = [optional_text(member, "critique") for member in members]
     for (response, scores), why in zip(scored, written, strict=True):
-        yield _score(prompt, response, scores, why or critique.of_scores(scores, options.aspect), rubric, options)
+        said = _usable(why) or critique.of_scores(scores, leave_out=options.aspect)
+        yield _score(prompt, response, scores, said, rubric, options)
     for ((first, low), (second, high)), (one, two) in zip(pairwise(scored), pairwise(written), strict=True):
         strength = max(-3, min(3, high[options.aspect] - low[options.aspect]))
         why = f"Response 1: {one}\nResponse 2: {two}" if one and two else ""
@@ -91,7 +93,7 @@ def _preference(prompt: Prompt, pair: Pair, rubric: Rubric, options: Options) ->
     pair = pair.swapped() if swaps(prompt_text(prompt), pair.first, pair.second) else pair
     better = "tie" if pair.strength == 0 else "A" if pair.strength < 0 else "B"
     asked = compare_prompt(prompt, pair.first, pair.second, rubric, verdict=options.verdict)
-    reasons = pair.why or critique.of_pair(*pair.scores, leave_out=options.aspect)
+    reasons = _usable(pair.why) or critique.of_pair(*pair.scores, leave_out=options.aspect)
     parts = [critique.of_strength(pair.strength), reasons]  # before a verdict that stands last, reasons come first
     why = "\n".join(filter(None, parts if options.verdict == "first" else parts[::-1]))
     why = why.replace("Response 1", "Response A").replace("Response 2", "Response B")
@@ -102,6 +104,11 @@ def _conversation(prompt: Prompt, asked: Prompt, verdict: str, why: str, options
     said = "\n\n".join(filter(None, [verdict, why] if options.verdict == "first" else [why, verdict]))
     messages = (*asked, {"role": "assistant", "content": said})
     return Conversation(messages, group=opening_group(prompt), source=source, answer=verdict)
+
+
+def _usable(why: str) -> str:
+    """The annotators' words, or none where a judge that repeats them could not be read."""
+    return "" if states_verdict(why) else why
 
 
 def _check(options: Options) -> None:

@@ -116,6 +116,11 @@ def begun_by(prompt: str) -> str:
     return f"{last[0]}\n" if last and not (last["close"] or last["shut"]) else ""
 
 
+def states_verdict(text: str) -> bool:
+    """Whether a text holds what may be meant as a verdict, or a mark of reasoning: none can be read after it for certain."""
+    return any(pattern.search(text) for pattern in (SCORE_MEANT, PREFERENCE_MEANT, REASONING))
+
+
 def score_line(score: int) -> str:
     """The verdict as a judge must write it: `Score: 3`."""
     return f"{SCORE}: {score}"

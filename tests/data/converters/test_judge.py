@@ -153,6 +153,25 @@ def test_completions_are_judged_in_their_annotators_words():
         judged([{"instruction": "Is it?", "completions": [completion("No.", "6")]}])
 
 
+@pytest.mark.parametrize("why", ["Score: 1 is fair.", "Preference: A", "<think>no end", "**score**: 4\nScore: 3"])
+def test_reasons_that_state_a_verdict_of_their_own_are_replaced(why):
+    """Whatever annotators wrote, one verdict is read: the one that they gave."""
+    rows = [scored("Why?", "No.", POOR | {"critique": why}), scored("Why?", "Because.", GOOD)]
+    compared = {
+        "prompt": "q",
+        "response_1": "a",
+        "response_2": "b",
+        "preference_strength": 1,
+        "preference_statement": why,
+    }
+    low, high, preference, other = judged([*rows, compared])
+    for made in (low, high):
+        assert f"Score: {read_score(made.messages[1]['content'])}" == made.answer
+    for made in (preference, other):
+        assert f"Preference: {read_preference(made.messages[1]['content'])}" == made.answer
+    assert low.messages[1]["content"].startswith("What it says is wrong.")
+
+
 def test_several_turns_are_shown_with_their_speakers():
     prompt = "a<extra_id_1>Assistant\nb<extra_id_1>User\nc"
     shown = judged([scored(prompt, "x", GOOD)])[0].messages[0]["content"]
