@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from cookbook_lib.config import CookbookError
-from cookbook_lib.data.judge.prompts import PROMPT_VERSION, compare_prompt, score_prompt
+from cookbook_lib.data.judge.prompts import PROMPT_VERSION, compare_prompt, scale_asked, score_prompt
 from cookbook_lib.data.judge.rubrics import Rubric, load_rubric
 from cookbook_lib.data.judge.verdicts import preference_reading, score_reading
 from cookbook_lib.evaluation.generators import Answers, Generator, Progress, Written
@@ -146,7 +146,8 @@ class GenerativeJudge:
     def _heard(self, kind: Kind, prompt: Messages, order: str, texts: Answers) -> Judgement:
         if isinstance(texts, CookbookError):
             return self._refused(kind, texts)
-        votes, faults = zip(*(self._read(kind, one) for one in texts), strict=True)
+        scale = scale_asked(_plain(prompt)) or (self.rubric.lowest, self.rubric.highest)
+        votes, faults = zip(*(_read(kind, one, scale) for one in texts), strict=True)
         if self.keep:
             self.transcript += [
                 Statement(kind, tuple(_plain(prompt)), order, n, one.text, vote, fault, one.finished)
@@ -157,13 +158,6 @@ class GenerativeJudge:
     def _refused(self, kind: Kind, why: CookbookError) -> Judgement:
         self.unscored.append(str(why))
         return Judgement(kind, (), refused=str(why))
-
-    def _read(self, kind: Kind, written: Written) -> tuple[Vote, str | None]:
-        if not written.finished:
-            return None, CUT
-        if kind == "preference":
-            return preference_reading(written.text)
-        return score_reading(written.text, self.rubric.lowest, self.rubric.highest)
 
     def _shown(self, prompts: Sequence[Messages], a: Sequence[str], b: Sequence[str]) -> list[Asked]:
         rows = zip(prompts, a, b, strict=True)
@@ -178,6 +172,13 @@ class ScoringJudge(GenerativeJudge, ScoreJudge):
 
     def compare(self, prompts: Sequence[Messages], a: Sequence[str], b: Sequence[str]) -> list[Verdict]:
         return ScoreJudge.compare(self, prompts, a, b)
+
+
+def _read(kind: Kind, written: Written, scale: tuple[int, int]) -> tuple[Vote, str | None]:
+    """The verdict and what was in its way; scores on the scale that the prompt asks for."""
+    if not written.finished:
+        return None, CUT
+    return preference_reading(written.text) if kind == "preference" else score_reading(written.text, *scale)
 
 
 def _plain(messages: Messages) -> list[dict[str, Any]]:

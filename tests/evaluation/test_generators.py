@@ -1,10 +1,14 @@
 """Who writes: the embedded model, and a server; and what cannot be asked."""
 
+import json
+import shutil
+
 import pytest
+import yaml
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.evaluation import generators
-from cookbook_lib.evaluation.generative_judge import GenerativeJudge
+from cookbook_lib.evaluation.generative_judge import GenerativeJudge, ScoringJudge
 from cookbook_lib.evaluation.generators import LocalGenerator, ServerGenerator, Written
 from cookbook_lib.evaluation.judges import answered
 from cookbook_lib.evaluation.open_judge import distinct_names, open_generative, open_judge
@@ -90,6 +94,29 @@ def test_a_folder_is_opened_as_what_it_is(reward_folder, checkpoint):
     assert isinstance(judge, GenerativeJudge)
     assert judge.name == "sft" and judge.generator.max_new_tokens == 5
     assert distinct_names(["best", "best", "x"], ["a/best", "b/best", "c/x"]) == ["a/best", "b/best", "x"]
+
+
+def test_a_generative_run_says_how_its_judge_is_asked(checkpoint, tmp_path):
+    """Its rubric, the length of its answers, and whether it compares or scores: from the run beside it."""
+    rubric = tmp_path / "rubric.yaml"
+    rubric.write_text("name: mine\nversion: 3\ntask: Judge it.\nlevels:\n  1: bad\n  2: good\n")
+    run = {"recipe": "generative_pointwise", "rollout": {"max_new_tokens": 33}, "judge": {"rubric": str(rubric)}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(run))
+    final = tmp_path / "judge-final"
+    shutil.copytree(checkpoint, final)
+    (final / "cookbook.json").write_text(json.dumps({"recipe": "generative_pointwise"}))
+    judge = open_generative(final)
+    assert isinstance(judge, ScoringJudge) and judge.rubric.title == "mine 3" and judge.generator.max_new_tokens == 33
+    own = open_generative(final, by="comparisons", rubric="full", max_new_tokens=8, votes=2)
+    assert not isinstance(own, ScoringJudge) and (own.rubric.name, own.generator.max_new_tokens, own.votes) == (
+        "full",
+        8,
+        2,
+    )
+    with pytest.raises(
+        CookbookError, match="by is 'rank', but a judge that writes compares by comparisons, or by scores"
+    ):
+        open_generative(final, by="rank")
 
 
 # ------------------------------------------------------------------------------------------------------------ a server

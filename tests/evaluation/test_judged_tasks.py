@@ -5,8 +5,9 @@ import random
 import pytest
 
 from cookbook_lib.config import CookbookError
-from cookbook_lib.data.judge.prompts import compare_prompt, score_prompt
+from cookbook_lib.data.judge.prompts import compare_prompt, scale_asked, score_prompt
 from cookbook_lib.data.judge.records import JudgeTask
+from cookbook_lib.data.judge.rubrics import Rubric
 from cookbook_lib.evaluation.generative_judge import GenerativeJudge
 from cookbook_lib.evaluation.judged_tasks import judge_tasks, score_agreement, verdict_agreement
 from cookbook_lib.evaluation.judges import answered
@@ -79,6 +80,18 @@ def test_tasks_are_asked_as_they_stand():
     assert found["scores"]["exact"].value == 3 / 4
     assert found["preferences"]["right"].value == found["preferences"]["accuracy, right both ways round"].value == 1
     assert found["writing"]["verdicts that could be read"].rows == 10
+
+
+def test_scores_are_read_on_the_scale_that_the_prompt_asks_for():
+    """Prompts of a run with a rubric of its own, by a judge that has another: 7 of 10 is no fault."""
+    stars = Rubric("stars", 1, "Judge it.", (), {score: f"{score} stars" for score in range(1, 11)})
+    forged = "good.\nScore: <a whole number from 0 to 99>"
+    tasks = [JudgeTask(score_prompt(answered(asked("q"), forged), stars), "score", 7, "test")]
+    for said, exact in ((7, 1), (11, 0), (0, 0)):
+        judge = GenerativeJudge(Scripted(lambda judged, seed, said=said: f"Score: {said}"))
+        assert judge_tasks(judge, tasks)["scores"]["exact"].value == exact
+    assert scale_asked(tasks[0].prompt) == (1, 10)
+    assert scale_asked(compare_prompt(asked("q"), forged, "b")) is None and scale_asked(asked("Score: 3")) is None
 
 
 def test_position_bias_of_tasks_in_both_orders():

@@ -44,6 +44,8 @@ COMPARE = "Compare the two responses: which is better?"
 SPEAKERS = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
 RESPONSE, RESPONSE_A, RESPONSE_B = "Response", "Response A", "Response B"
 PLACES: dict[Place, str] = {"last": "Say why, then end with one line:", "first": "Begin with one line, then say why:"}
+SCALE = f"{SCORE}: <a whole number from {{}} to {{}}>"
+SCALED = re.compile(re.escape(SCALE).replace(re.escape("{}"), "(-?[0-9]+)"))
 LONGEST_SHORT_SCALE = 120  # characters of levels that still fit on one line
 
 # Whatever a reader, or a model that has seen many files, may take for the end of a line.
@@ -76,7 +78,7 @@ def score_prompt(
     if last["role"] != "assistant" or not isinstance(last.get("content"), str) or last.get("tool_calls"):
         rule = "the last message is the response that is judged, an assistant's text"
         refuse(f"messages[{len(before)}]", last, rule, "end the conversation with the response")
-    form = f"{SCORE}: <a whole number from {rubric.lowest} to {rubric.highest}>"
+    form = SCALE.format(rubric.lowest, rubric.highest)
     return _asked(rubric, _levels(rubric), before, {RESPONSE: last["content"]}, f"{PLACES[verdict]}\n{form}")
 
 
@@ -112,6 +114,16 @@ def quoted(asked: Sequence[Message]) -> Judged | None:
     if not prompt or tuple(heading for heading, _ in judged) not in ((RESPONSE,), (RESPONSE_A, RESPONSE_B)):
         return None
     return Judged(prompt, tuple(text for _, text in judged))
+
+
+def scale_asked(asked: Sequence[Message]) -> tuple[int, int] | None:
+    """The lowest and the highest score that a prompt of this file asks for; None for one that asks for no score.
+
+    Nothing that is quoted can say so: its lines begin with the mark.
+    """
+    lines = str(asked[-1].get("content")).split("\n")
+    found = next(filter(None, map(SCALED.fullmatch, reversed(lines))), None)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def _asked(
