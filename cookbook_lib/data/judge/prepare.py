@@ -62,7 +62,8 @@ def _prepare_verdicts(job: TaskJob) -> dict[str, Any]:
     duplicates: quality.Duplicates[Any] = quality.Duplicates(digest_of_record)  # two records make no equal tasks
     records = records_of(job, source, converter, kind, report, contamination)
     sifted = passed(records, job, Tally(report, Lengths(), duplicates, stratum_of_record, conversations_of))
-    tasks = fitting(_asked(sifted, rubric, scale, figures, report), job, report)
+    asked = _asked(sifted, rubric, scale, figures, report)
+    tasks = fitting(named_apart(asked) if job.keep_duplicates else asked, job, report)
     tally = Tally(report, Lengths(job.tokenizer), duplicates, stratum_of_task, conversations_of_task, counter(truths))
 
     def facts() -> dict[str, Any]:
@@ -131,6 +132,20 @@ def fitting(tasks: Iterable[JudgeTask], job: TaskJob, report: Report) -> Iterato
             yield from pair
         for task in pair if tokens > job.max_prompt_length else ():
             report.drop(task.origin, f"longer than {job.max_prompt_length:,} tokens when rendered", found=tokens)
+
+
+def named_apart(tasks: Iterable[JudgeTask]) -> Iterator[JudgeTask]:
+    """The tasks, a pair that came before under a name of its own: a name is shared by two orders, and by no more."""
+    times: Counter[str] = Counter()
+    for pair in both_orders(tasks):
+        name = pair[0].pair_id
+        if name is None:
+            yield from pair
+            continue
+        for first in range(0, len(pair), 2):
+            times[name] += 1
+            own = name if times[name] == 1 else f"{name}-{times[name]}"
+            yield from (replace(task, pair_id=own) for task in pair[first : first + 2])
 
 
 def stratum_of_task(task: JudgeTask) -> str:

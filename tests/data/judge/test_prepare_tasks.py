@@ -151,6 +151,17 @@ def test_filters_duplicates_and_broken_rows_are_counted_as_for_pairs(tmp_path):
     assert [json.loads(line)["row"] for line in (folder / "dropped.jsonl").read_text().splitlines()] == [7, 8, 9]
 
 
+def test_a_pair_that_comes_again_has_a_name_of_its_own(tmp_path):
+    row, other = ({"prompt": f"Is {n} even?", "chosen": "Yes.", "rejected": "No."} for n in range(2))
+    path = rows_file(tmp_path / "rows.jsonl", row, row, other, row)
+    common = ("--source", "preferences", "--input", path, "--kind", "preference-judge", "--test-ratio", 0)
+    _, folder, report = prepared(tmp_path, *common, "--keep-duplicates")
+    assert report["kept"] == 8
+    names = Counter(task.pair_id for task in read_tasks(folder / "train.parquet"))
+    assert sorted(names.values()) == [2, 2, 2, 2]
+    assert sum(name.endswith(("-2", "-3")) for name in names) == 2
+
+
 def test_what_a_benchmark_asks_is_left_out(tmp_path):
     rows = [
         {"prompt": f"Tell me all about number {n} in the series.", "chosen": "Yes.", "rejected": "No."}
