@@ -48,14 +48,16 @@ class Rules:
     shuffle: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass
 class Policy:
-    """Who answers and who learns. tells: the training's forwards over a round (columns.py), old_logps among them."""
+    """Who answers and who learns; training and validation have it in common. tells: the training's forwards over a round
+    (columns.py), old_logps among them. step: steps that it was given batches for."""
 
     model: PackedModel
     engine: Engine
     tells: Sequence[Tell]
     settle: Settle
+    step: int = 0
 
 
 @dataclass

@@ -5,7 +5,7 @@
         reward, parsed, finished, length, ...                                    numbers of the completion
         kept                                                                     False: left out, its group had no spread
         prompt_ids · completion_ids · advantages · old_logps · ref_logps · ...   one a token; null where left out
-    <run>/rollouts/validation_00000100.parquet      the same of a validation, before step 100
+    <run>/rollouts/validation_00000100.parquet      the same of a validation, after step 100
 
 A file appears under its name when it is whole. `made_by` says what a round came from (settings and weights): a run that goes on
 reads its own rounds, and no other's. Floats are stored as they are, so it goes on bit for bit.

@@ -38,8 +38,8 @@ class RolloutStream:
 
     folder: the run's, where rounds are kept; None keeps nothing, and a run that goes on inside a round makes the round anew with
     the weights that it has by then. settings: further things that a round depends on (the reward's config), for knowing one's
-    own rounds again. reuse=False: never read a round at whose beginning the run stands. at: the steps done, for the names of
-    validations' files. Every method is collective. Raises CookbookError for prompts that do not fit.
+    own rounds again. reuse=False: never read a round at whose beginning the run stands. Every method is collective. Raises
+    CookbookError for prompts that do not fit.
     """
 
     max_rows: int | None = None  # the token budget decides how many forwards a step has, in either form
@@ -58,14 +58,13 @@ class RolloutStream:
         folder: Path | None = None,
         settings: object = None,
         reuse: bool = True,
-        at: Callable[[], int] = lambda: 0,
         say: Callable[[str], None] = print,
     ) -> None:
         _check(tasks, rules, forwards, policy)
         self.rules, self.forwards, self.place, self.mesh = rules, forwards, place, mesh
         self.maker = RoundMaker(tasks, tokenizer, reward, policy, mesh, rules, forwards, place)
         self.examples = Longest(tasks, rules.n * rules.asking.max_new_tokens)
-        self.folder, self.reuse, self.at = folder, reuse, at
+        self.folder, self.reuse, self.policy = folder, reuse, policy
         self.settings = _digest([repr(rules), getattr(tasks, "fingerprint", len(tasks)), settings])
         self.say = say if mesh.is_main else lambda news: None
         self.batch_size = max(rules.batch_size // rules.updates, 1)  # prompts of a step
@@ -99,6 +98,7 @@ class RolloutStream:
         number, update = divmod(step, self.rules.updates)
         if self.round is None or self.round.number != number:
             self.round = self._found(number, update) or self._made(number)
+        self.policy.step = step + 1
         groups = self.round.groups
         places = np.array_split(np.arange(len(groups)), self.rules.updates)[update]
         return self._batches([groups[i] for i in places])
@@ -109,7 +109,8 @@ class RolloutStream:
         answered = self.maker.validation()
         groups = [one.group for one in answered]
         if self.folder is not None:
-            made, path = Round(0, tuple(groups), time.perf_counter() - begin), validation_file(self.folder, self.at())
+            made = Round(0, tuple(groups), time.perf_counter() - begin)
+            path = validation_file(self.folder, self.policy.step)
             self.mesh.on_main(lambda: write_round(path, made, answered))
         for start in range(0, len(groups), self.rules.batch_size):
             yield from self._batches(groups[start : start + self.rules.batch_size])
@@ -141,7 +142,7 @@ class RolloutStream:
         return made
 
     def _weights(self) -> int:
-        return int(self.mesh.sum(float(weights_sum(self.maker.policy.model)))) % 2**31
+        return int(self.mesh.sum(float(weights_sum(self.policy.model)))) % 2**31
 
     def _batches(self, groups: Sequence[Group]) -> list[CompletionBatch]:
         mine = self.forwards.divide(groups)[self.mesh.dp_rank]

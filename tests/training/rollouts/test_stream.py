@@ -61,7 +61,8 @@ def test_its_steps_and_its_looks_are_a_loader_s(mesh) -> None:
 
 def test_validation_gives_every_prompt_once_and_writes_it(mesh, tmp_path: Path) -> None:
     model = model_of(mesh)
-    stream = stream_of(mesh, model, own=rules(n=2), folder=tmp_path, at=lambda: 7)
+    stream = stream_of(mesh, model, own=rules(n=2), folder=tmp_path)
+    stream.step(6)
     first = list(stream.epoch())
     rows = [row for batch in first for row in batch.rows]
     assert sorted(set(rows)) == list(range(8))

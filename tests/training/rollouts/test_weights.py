@@ -10,6 +10,7 @@ from cookbook_lib.config import CookbookError
 from cookbook_lib.models.attention import varlen_attention
 from cookbook_lib.models.loading import build_model, load_weights
 from cookbook_lib.models.lora import adapt, initialise_adapters, plain_weights
+from cookbook_lib.models.shards import own_part
 from cookbook_lib.models.value_head import ValueModel
 from cookbook_lib.parallel.fsdp import shard_model
 from cookbook_lib.parallel.mesh import Mesh, make_mesh
@@ -120,6 +121,31 @@ def test_adapters_are_merged_as_peft_merges_them(mesh, tmp_path: Path) -> None:
         ours = model(ids, torch.arange(20)[None], (0, 20))
         torch.testing.assert_close(engine.hf(ids).logits, ours, atol=1e-4, rtol=1e-4)
         assert (base(ids).logits - ours).abs().max() > 0.1
+
+
+def merged_on(folder: str) -> dict[str, torch.Tensor]:
+    """Whole weights with adapters that are drawn by their names, whatever part of them a rank holds."""
+    mesh, generator = make_mesh(device="cpu"), torch.Generator()
+    model = build_model(Path(folder), varlen_attention)
+    adapt(model, rank=3, alpha=12, targets="all-linear", frozen_dtype=FP32, base=folder)
+    shard_model(model, mesh, layers=model.layers, compute_dtype=FP32)
+    load_weights(model, Path(folder), CPU)
+    for place, parameter in enumerate(p for name, p in model.hf.named_parameters() if ".lora_" in name):
+        local, region = own_part(parameter)
+        with torch.no_grad():
+            local.copy_(torch.randn(parameter.shape, generator=generator.manual_seed(place))[region])
+    return whole(model)
+
+
+@pytest.mark.slow
+def test_adapters_are_merged_alike_on_every_layout(tmp_path: Path) -> None:
+    pytest.importorskip("peft", reason="LoRA needs peft")
+    folder = str(saved(tmp_path))
+    alone = merged_on(folder)
+    assert any(not torch.equal(alone[name], w) for name, w in whole(model_of(make_mesh(device="cpu"))).items())
+    for found in run_ranks(merged_on, 2, folder):
+        for name, weight in alone.items():
+            torch.testing.assert_close(found[name], weight, rtol=1e-6, atol=1e-6)
 
 
 def saved(folder: Path) -> Path:
