@@ -1,0 +1,105 @@
+"""`fit` of a generative judge from its recipe: what a run leaves, and what one that was stopped inside a round goes on from."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cookbook_lib import training
+from cookbook_lib.config import Config, load_config
+from cookbook_lib.data.judge.files import write_tasks
+from cookbook_lib.data.judge.records import JudgeTask
+from cookbook_lib.parallel.mesh import make_mesh
+from cookbook_lib.tracking.jsonl import read_metrics
+from cookbook_lib.training.run import Run
+from cookbook_lib.training.stop import StoppedTraining
+from tests.ranks import run_ranks
+from tests.training.embedded_run import weights
+from tests.training.test_fit import _stop_after, same
+
+pytestmark = pytest.mark.slow
+
+REWARD = '''
+def vowels(samples):
+    """A random model can learn it."""
+    return [sum(letter in "aeiou" for letter in sample.text) / max(len(sample.text), 1) for sample in samples]
+'''
+
+
+def tasks(count: int) -> Iterator[JudgeTask]:
+    for i in range(count):
+        yield JudgeTask(
+            ({"role": "user", "content": f"How good is {i}? " + "Well? " * (i % 5)},), "answer", "so", "numbers"
+        )
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_tasks(folder / "train.parquet", tasks(12))
+    write_tasks(folder / "test.parquet", tasks(3))
+    (folder / "reward.py").write_text(REWARD)
+    return folder
+
+
+def config_of(data: Path, save: Path, *overrides: str) -> Config:
+    small = [
+        "data.train_batch_size=4", "rollout.n=4", "rollout.updates=2", "rollout.max_new_tokens=12", "data.max_length=256",
+        "reward.functions=[custom]", f"reward.custom={data}/reward.py:vowels", "trainer.total_training_steps=6",
+        "trainer.save_freq=2", "trainer.test_freq=3", "trainer.logger=[jsonl]", "trainer.async_save=false", "optim.lr=1e-2",
+    ]  # fmt: skip
+    files = {"train_file": str(data / "train.parquet"), "val_file": str(data / "test.parquet"), "save_path": str(save)}
+    return load_config("generative/pointwise", ["smoke"], [*small, *overrides], environ={}, **files)
+
+
+def run_of(config: Config) -> Run:
+    return training.open_recipe(config, training.open_mesh(config))
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Six steps of three rounds, in a folder of their own."""
+    make_mesh(device="cpu")
+    return training.fit(run_of(config_of(data, tmp_path_factory.mktemp("alone"))))
+
+
+def test_what_a_run_leaves(trained: Run) -> None:
+    folder = trained.checkpoints.folder
+    kept = sorted(path.name for path in (folder / "rollouts").iterdir())
+    assert kept == [f"round_{k:08d}.parquet" for k in range(3)] + [f"validation_{s:08d}.parquet" for s in (0, 3, 6)]
+    first = pd.read_parquet(folder / "rollouts" / kept[0])
+    assert len(first) == 16 and first.reward.between(0, 1).all() and first.prompt.str.contains("How good is").all()
+    rows = read_metrics(folder / "metrics.jsonl")
+    train = [row for row in rows if row.get("train/reward") is not None]
+    assert train and rows[-1]["val/reward"] is not None
+    for name in ("mismatch", "mismatch_max", "length", "parsed", "filtered_groups", "rollout_seconds", "rollout_share"):
+        assert train[-1][f"train/{name}"] is not None, name
+    assert train[-1]["train/mismatch_max"] < 1e-4 and 0 < train[-1]["train/rollout_share"] <= 1
+
+
+def stopped(data: Path, save: Path, step: int, *overrides: str) -> Path:
+    run = run_of(config_of(data, save, *overrides))
+    _stop_after(run, step)
+    with pytest.raises(StoppedTraining, match=f"after step {step} of 6"):
+        training.fit(run)
+    return save
+
+
+@pytest.mark.parametrize("step", [2, 3], ids=["between rounds", "inside a round"])
+def test_stopped_and_resumed_is_bit_for_bit_the_run_left_alone(
+    data: Path, tmp_path: Path, trained: Run, step: int
+) -> None:
+    again = training.fit(run_of(config_of(data, stopped(data, tmp_path, step))))
+    assert same(weights(again), weights(trained))
+
+
+def go_on(data: Path, save: Path, overrides: tuple[str, ...]) -> dict[str, float]:
+    return training.fit(run_of(config_of(data, save, *overrides))).validated
+
+
+@pytest.mark.parametrize("overrides", [(), ("ulysses_sequence_parallel_size=2",)], ids=["FSDP", "Ulysses"])
+def test_a_round_goes_on_on_two_ranks(data: Path, tmp_path: Path, trained: Run, overrides: tuple[str, ...]) -> None:
+    stopped(data, tmp_path, 5)
+    for validated in run_ranks(go_on, 2, data, tmp_path, overrides, timeout=300.0):
+        assert validated["val/reward"] == pytest.approx(trained.validated["val/reward"], abs=1e-6)
