@@ -47,7 +47,6 @@ from cookbook_lib.training.meter import Meter
 from cookbook_lib.training.objectives.base import Objective
 from cookbook_lib.training.optim import make_optimizer, make_rate
 from cookbook_lib.training.plan import Plan, make_plan
-from cookbook_lib.training.rollouts.stream import RolloutStream
 from cookbook_lib.training.run import Measured, Progress, Run
 from cookbook_lib.training.self_test import compute_dtype
 
@@ -209,8 +208,6 @@ def open_run(
         export=partial(_export, config=config, base=base, model=model),
         merge=_merge(config, base, model, mesh),
     )
-    if isinstance(val_loader, RolloutStream):
-        val_loader.at = lambda: run.progress.step
     resumed = run.progress.step if resume(run) else None
     run.tracker = Trackers([_trackers(config, mesh, plan, resumed), *watch])
     _replay(run.checkpoints.folder, resumed, watch)
