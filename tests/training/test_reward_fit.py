@@ -12,7 +12,7 @@ import torch
 from cookbook_lib import training
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.reward.prepare import RewardJob, prepare_reward
-from cookbook_lib.evaluation.held_out_answers import judge_pairs
+from cookbook_lib.evaluation.held_out_answers import judge_pairs, judge_scores
 from cookbook_lib.parallel.fsdp import rest
 from cookbook_lib.tracking.jsonl import read_metrics
 from cookbook_lib.training.objectives.scoring import raw_scores
@@ -103,6 +103,15 @@ def test_the_closing_report_and_the_validation_say_the_same(pairs: Path, tmp_pat
     figure = report.sections["accuracy"]["val/accuracy"]
     assert figure.value == pytest.approx(run.validated["val/accuracy"], abs=1e-9)
     assert figure.rows < len(run.val_loader.examples), "ties have no order"
+
+
+def test_the_closing_report_of_scores_and_the_validation_say_the_same(scores: Path, tmp_path: Path) -> None:
+    run = training.fit(run_of(config_of(scores, tmp_path, "data.max_length=48", recipe="pointwise")))
+    found = judge_scores(run.config, final(run))
+    assert found is not None and "without their oldest turns" in found.measures["score"]["mean error"].note
+    figures = {name: figure.value for name, figure in found.measures["score"].items()}
+    assert figures["mean error"] == pytest.approx(run.validated["val/mae"], rel=1e-5)
+    assert figures["exact after rounding"] == pytest.approx(run.validated["val/exact"], abs=1e-9)
 
 
 @pytest.mark.parametrize("loss", ["mse", "ordinal"])
