@@ -34,9 +34,11 @@ from cookbook_lib.evaluation.open_judge import NEW_TOKENS, distinct_names, judge
 from cookbook_lib.evaluation.openai_chat import OpenAIChatModel
 from cookbook_lib.evaluation.panel import (
     drift_rows,
+    marks,
     reports_on_pairs,
     reports_on_scores,
     reports_on_tasks,
+    reports_on_writing,
     together,
     write_transcripts,
 )
@@ -290,6 +292,7 @@ def training_pairs(given: argparse.Namespace, columns: dict[str, str]) -> list[P
 def benchmark_results(given: argparse.Namespace, judges: Judges) -> list[BenchmarkResult]:
     """Every benchmark named, by the judges and by the longer answer, printed."""
     named = {name: file or None for name, _, file in (text.partition("=") for text in given.benchmark)}
+    before = marks(judges)
     results = on_benchmarks(judges[0], named, limit=limit_of(given, -1), judges=[*judges[1:], LengthJudge()])
     if results:
         print(f"\n{table(table_rows(results), 'Public benchmarks')}")
@@ -297,6 +300,8 @@ def benchmark_results(given: argparse.Namespace, judges: Judges) -> list[Benchma
             print(f"  {note}")
         if picked := best_of_rows(results):
             print(f"\n{table(picked, 'Best of n')}")
+    if wrote := reports_on_writing(judges, before, seed=given.seed):
+        shown(wrote, "what was written for the benchmarks")
     return results
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from cookbook_lib.data.judge.records import JudgeTask
 from cookbook_lib.data.reward.records import PreferencePair, ScoredResponse
-from cookbook_lib.evaluation.generative_judge import GenerativeJudge
+from cookbook_lib.evaluation.generative_judge import GenerativeJudge, Mark
 from cookbook_lib.evaluation.judge_report import JudgeReport, side_by_side
 from cookbook_lib.evaluation.judged_pairs import report_on
 from cookbook_lib.evaluation.judged_tasks import judge_tasks, score_agreement
@@ -72,6 +72,20 @@ def reports_on_tasks(
         notes = (f"{judge.name} {judge.about}; here each prompt as it was prepared", *unscored(judge))
         found.append(JudgeReport(judge.name, sections, {}, notes))
     return found
+
+
+def marks(judges: Sequence[OpenJudge]) -> list[Mark]:
+    """How much each judge has said so far."""
+    return [judge.mark() if isinstance(judge, GenerativeJudge) else START for judge in judges]
+
+
+def reports_on_writing(judges: Sequence[OpenJudge], since: Sequence[Mark], *, seed: int = 0) -> list[JudgeReport]:
+    """One report for each judge that wrote something since a mark (benchmarks say nothing of how it was written)."""
+    return [
+        JudgeReport(judge.name, {"writing": writing(judge, since=mark, seed=seed)}, {}, tuple(unscored(judge)))
+        for judge, mark in zip(judges, since, strict=True)
+        if isinstance(judge, GenerativeJudge) and len(judge.judgements) > mark.judgements
+    ]
 
 
 def together(reports: Sequence[JudgeReport]) -> list[dict[str, Any]]:

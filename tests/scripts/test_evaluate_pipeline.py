@@ -89,6 +89,7 @@ def test_scalar_and_generative_judges_in_one_table(script, writer, reward_folder
     )
     said = capsys.readouterr().out
     assert "best, final: held-out pairs" in said and "verdicts that could be read" in said
+    assert "final: what was written for the benchmarks" in said
     assert "Public benchmarks" in said and "prompts 1, rubric helpfulness 1, one text a prompt" in said
     document = json.loads((output / "report.json").read_text())
     (other,) = document["others"]
