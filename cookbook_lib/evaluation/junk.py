@@ -11,6 +11,7 @@ that constant's due, and nothing for its form: a reward under which anything els
 
 from collections.abc import Callable, Sequence
 
+from cookbook_lib.data.judge.prompts import scale_asked
 from cookbook_lib.data.judge.records import JudgeTask
 from cookbook_lib.data.judge.verdicts import PREFERENCES, preference_line, score_line
 from cookbook_lib.data.reward.records import PreferencePair
@@ -74,17 +75,19 @@ def junk_answers(judge: Judge, pairs: Sequence[PreferencePair], *, seed: int = 0
 
 
 def junk_judgements(
-    reward: Reward, tasks: Sequence[JudgeTask], *, lowest: int = 0, highest: int = 4, seed: int = 0
+    reward: Reward, tasks: Sequence[JudgeTask], *, scale: tuple[int, int] | None = None, seed: int = 0
 ) -> dict[str, Measure]:
     """Mean reward of each kind of junk on these tasks, and of `the truth, with a reason`; reward: (tasks, texts) -> numbers.
 
-    lowest, highest: the scale of scores. Tasks of kind "answer" have no verdict, and are left out.
+    scale: lowest and highest score; None is what the first prompt asks for, else 0 to 4. Tasks of kind "answer" have no
+    verdict, and are left out.
     """
     judged = [task for task in tasks if task.kind != "answer"]
     if not judged:
         return {"the truth, with a reason": undefined("no task asks for a verdict")}
-    scale = [score_line(score) for score in range(lowest, highest + 1)]
-    lines = {"score": scale, "preference": [preference_line(verdict) for verdict in PREFERENCES]}
+    lowest, highest = scale or next(filter(None, (scale_asked(task.prompt) for task in judged)), (0, 4))
+    scores = [score_line(score) for score in range(lowest, highest + 1)]
+    lines = {"score": scores, "preference": [preference_line(verdict) for verdict in PREFERENCES]}
     best = {kind: _best(reward, [t for t in judged if t.kind == kind], lines[kind]) for kind in lines}
     texts = {
         name: [make(str(task.prompt[-1].get("content") or ""), best[task.kind], lines[task.kind]) for task in judged]

@@ -6,6 +6,7 @@ from cookbook_lib.config import CookbookError
 from cookbook_lib.config.policy_schema import RewardConfig
 from cookbook_lib.data.judge.prompts import score_prompt
 from cookbook_lib.data.judge.records import JudgeTask
+from cookbook_lib.data.judge.rubrics import Rubric
 from cookbook_lib.data.judge.verdicts import read_preference, read_score
 from cookbook_lib.data.reward.records import PreferencePair
 from cookbook_lib.evaluation.generative_judge import GenerativeJudge
@@ -73,6 +74,13 @@ def test_what_junk_earns():
     for unpaid in ("every verdict", "the prompt again, no verdict", "a verdict while reasoning", "no verdict"):
         assert found[unpaid].value == 0
     assert found["a bare verdict"].note.startswith("always Score: ")
+
+
+def test_the_scale_is_the_one_that_the_prompts_ask_for():
+    stars = Rubric("stars", 1, "Judge it.", (), {1: "bad", 2: "fair", 3: "good"})
+    tasks = [JudgeTask(score_prompt(answered(asked("q"), "a"), stars), "score", truth, "test") for truth in (1, 1, 3)]
+    assert junk_judgements(distance, tasks)["a bare verdict"].note == "always Score: 1"
+    assert junk_judgements(distance, tasks, scale=(2, 3))["a bare verdict"].note == "always Score: 2"
 
 
 def test_a_reward_that_can_be_hacked_is_found_out():
