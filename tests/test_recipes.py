@@ -2,13 +2,16 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
 from cookbook_lib import training
-from cookbook_lib.config import load_config
+from cookbook_lib.config import Config, load_config
 from cookbook_lib.config.keys import catalogue
 from cookbook_lib.config.places import RECIPES, recipe_names
+from cookbook_lib.data.judge.job import Ask, TaskJob
+from cookbook_lib.data.judge.prepare import prepare_tasks
 from tests.training import embedded_run, reward_run
 
 each_recipe = pytest.mark.parametrize("recipe", recipe_names())
@@ -103,13 +106,31 @@ def test_two_steps_with_the_smoke_overlay(recipe, tmp_path):
     steps = "trainer.total_training_steps=2"
     if recipe == "sft":
         run = embedded_run.run_of(embedded_run.config_of(embedded_run.prepared(tmp_path), tmp_path / "run", steps))
+    elif recipe in ASKS:
+        run = reward_run.run_of(judge_config(recipe, tmp_path, steps))
     else:
-        data = reward_run.prepared(tmp_path, recipe)
+        data = reward_run.prepared(tmp_path, "pointwise" if recipe == "pointwise" else "bradley_terry")
         run = reward_run.run_of(reward_run.config_of(data, tmp_path / "run", steps, recipe=recipe))
     assert training.fit(run).progress.step == 2
     final = tmp_path / "run" / run.config.trainer.final_name
     assert (final / "model.safetensors").is_file()
-    assert json.loads((final / "cookbook.json").read_text())["recipe"] == recipe
+    assert json.loads((final / "cookbook.json").read_text())["recipe"] == name_of(recipe)
+
+
+ASKS: dict[str, Ask] = {"generative/pointwise": "score-judge", "generative/pairwise": "preference-judge"}
+
+
+def judge_config(recipe: str, folder: Path, *overrides: str) -> Config:
+    """The rehearsal, from the model that has not been taught to judge: two steps teach it nothing, and run all the same."""
+    prepare_tasks(TaskJob("embedded", output=folder / "data", limit=80, test_ratio=0.2, ask=ASKS[recipe]))
+    small = [
+        "data.train_batch_size=4",
+        "data.val_max_samples=4",
+        "trainer.logger=[jsonl]",
+        "model.partial_pretrain=tiny",
+    ]
+    files = {"train_file": str(folder / "data/train.parquet"), "val_file": str(folder / "data/test.parquet")}
+    return load_config(recipe, ["smoke"], [*small, *overrides], environ={}, **files, save_path=str(folder / "run"))
 
 
 @each_recipe
