@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from cookbook_lib.config import CookbookError
+from cookbook_lib.models.heads import CRITIC
 from cookbook_lib.models.lora import PREFIX
 from cookbook_lib.models.shards import Region
 
@@ -92,8 +93,11 @@ class Adapters:
         return part
 
 
-def read_adapter(folder: Path) -> Adapter | None:
-    """None for a folder without an adapter. Raises CookbookError for one that is more than a low-rank sum, or broken."""
+def read_adapter(folder: Path, *, critic: bool = False) -> Adapter | None:
+    """None for a folder without an adapter. Raises CookbookError for one that is more than a low-rank sum, or broken.
+
+    critic: with a critic's head, if it has one; a language model leaves that aside.
+    """
     path = folder / CONFIG
     if not path.is_file():
         return None
@@ -108,7 +112,7 @@ def read_adapter(folder: Path) -> Adapter | None:
     if not told.get("base_model_name_or_path"):
         raise CookbookError(f"{path} names no base_model_name_or_path: write there the model that it was trained on.")
     with _open(folder / WEIGHTS) as file:
-        keys = frozenset(file.keys())
+        keys = frozenset(file.keys()) - (set() if critic else {PREFIX + CRITIC})
     return Adapter(folder, told["base_model_name_or_path"], told["lora_alpha"], bool(told.get("use_rslora")), keys)
 
 

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM
 from cookbook_lib.models.attention import Attend, Segments
 
 Read = Callable[[torch.Tensor, Any], Any]
+CRITIC = "value_head.weight"  # of a critic (value_head.py): a language model's folder may hold it, and nobody else reads it
 
 
 class PackedModel(nn.Module):

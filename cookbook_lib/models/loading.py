@@ -24,7 +24,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from cookbook_lib.config import CookbookError
 from cookbook_lib.models.adapter_folder import Adapter, Adapters, check_fits, read_adapter
 from cookbook_lib.models.attention import ATTENTION, Attend
-from cookbook_lib.models.heads import PackedModel
+from cookbook_lib.models.heads import CRITIC, PackedModel
 from cookbook_lib.models.lora import lora_of, plain_names, plain_weights
 from cookbook_lib.models.shards import Region, own_part
 from cookbook_lib.models.tiny import quiet
@@ -124,7 +124,7 @@ def load_weights(
     get memory and no values. Raises CookbookError for files that are broken, or of another model.
     """
     materialise(model, device, offload=offload)
-    whole, adapters = foundation(folder)
+    whole, adapters = foundation(folder, critic=CRITIC in model.new_weights)
     wanted = plain_weights(model.hf) | _stored_buffers(model.hf)  # a tied weight appears once
     sources = dict(_weights_in(whole))
     brought = {name for name in model.new_weights if adapters.brings(name)}
@@ -140,10 +140,10 @@ def load_weights(
     model.hf.tie_weights()
 
 
-def foundation(folder: Path) -> tuple[Path, Adapters]:
+def foundation(folder: Path, *, critic: bool = False) -> tuple[Path, Adapters]:
     """The whole model under a folder, and the adapters on it, the first one first: an adapter's base may be one, too."""
     chain: list[Adapter] = []
-    while (adapter := read_adapter(folder)) is not None:
+    while (adapter := read_adapter(folder, critic=critic)) is not None:
         if any(adapter.base == above.base for above in chain):
             raise CookbookError(f"{adapter.folder} is an adapter of {adapter.base}, and that of it: name its model.")
         chain.insert(0, adapter)

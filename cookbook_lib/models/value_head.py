@@ -14,16 +14,14 @@ import torch
 from torch import nn
 
 from cookbook_lib.models.attention import Attend
-from cookbook_lib.models.heads import PackedModel
+from cookbook_lib.models.heads import CRITIC, PackedModel
 from cookbook_lib.models.loading import build_model
-
-NAME = "value_head"
 
 
 class ValueModel(PackedModel):
     """`read` gets what it gets of a PackedModel, and calls `value` where it wants values."""
 
-    new_weights = frozenset({f"{NAME}.weight"})
+    new_weights = frozenset({CRITIC})
     may_lack = new_weights  # a language model begins with a critic that knows nothing
 
     @property

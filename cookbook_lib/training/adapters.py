@@ -22,6 +22,7 @@ from cookbook_lib.models.heads import PackedModel
 from cookbook_lib.models.loading import build_model, load_weights
 from cookbook_lib.models.lora import PREFIX, adapt, initialise_adapters, lora_of, save_adapter_config
 from cookbook_lib.models.score_head import ScoreModel, build_score_model
+from cookbook_lib.models.value_head import ValueModel, build_value_model
 from cookbook_lib.parallel.fsdp import shard_model
 from cookbook_lib.parallel.mesh import Mesh
 from cookbook_lib.training.self_test import compute_dtype
@@ -91,6 +92,8 @@ def merged_weights(
     plain: PackedModel
     if isinstance(model, ScoreModel):
         plain = build_score_model(folder, model.attend, tokenizer, trust_remote_code=trust_remote_code)
+    elif isinstance(model, ValueModel):
+        plain = build_value_model(folder, model.attend, trust_remote_code=trust_remote_code)
     else:
         plain = build_model(folder, model.attend, trust_remote_code=trust_remote_code)
     shard_model(plain, mesh, layers=plain.layers, compute_dtype=torch.float32, param_offload=True)

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, MixtralConfig, MixtralForCausalLM
 
 from cookbook_lib.models.attention import varlen_attention
 from cookbook_lib.models.heads import PackedModel
 from cookbook_lib.models.loading import build_model, load_weights
+from cookbook_lib.models.lora import adapt, adapter_weights, initialise_adapters, save_adapter_config
 from cookbook_lib.models.tiny import quiet
 from cookbook_lib.models.value_head import ValueModel, build_value_model
 from cookbook_lib.parallel.fsdp import shard_model
@@ -91,6 +92,30 @@ def test_experts_and_a_critic(tmp_path):
         again = opened(tmp_path / "trained")
     assert torch.equal(again.hf.value_head.weight, model.hf.value_head.weight)
     torch.testing.assert_close(values(again), values(model))
+
+
+def test_an_adapter_with_a_critic(tiny_folder, tmp_path):
+    """Read back with it by who wants a critic, without it by who wants the language model."""
+    pytest.importorskip("peft", reason="LoRA needs peft")
+    model = build_value_model(tiny_folder, varlen_attention)
+    adapt(model, rank=4, alpha=8, targets="all-linear", frozen_dtype=torch.float32, base=str(tiny_folder))
+    load_weights(model, tiny_folder, CPU)
+    initialise_adapters(model, 0)
+    assert not values(model).any()
+    for name, weight in model.hf.named_parameters():
+        if weight.requires_grad:
+            torch.nn.init.normal_(weight, std=0.05)
+            assert "lora_" in name or name == "value_head.weight"
+    model.hf.config.save_pretrained(tmp_path)
+    save_adapter_config(model, tmp_path)
+    save_file(
+        {n: w.detach().clone() for n, w in adapter_weights(model).items()}, tmp_path / "adapter_model.safetensors"
+    )
+    torch.testing.assert_close(values(opened(tmp_path)), values(model), rtol=1e-4, atol=1e-5)
+    plain = build_model(tmp_path, varlen_attention)
+    load_weights(plain, tmp_path, CPU)
+    places = torch.arange(12)[None]
+    torch.testing.assert_close(plain(IDS, places, None), model(IDS, places, None), rtol=1e-4, atol=1e-5)
 
 
 def test_in_bf16_it_computes_in_fp32(trained):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from transformers import AutoModelForCausalLM, Qwen3ForCausalLM
 
@@ -16,12 +17,16 @@ from cookbook_lib.config.schema import OptimConfig
 from cookbook_lib.data.loader import Loader
 from cookbook_lib.data.reward.candidates import Candidates
 from cookbook_lib.data.reward.packing import pack_candidates, pad_candidates
+from cookbook_lib.data.templates import preset
 from cookbook_lib.models.attention import varlen_attention
-from cookbook_lib.models.tiny import quiet
-from cookbook_lib.models.value_head import ValueModel
+from cookbook_lib.models.loading import load_tokenizer, load_weights
+from cookbook_lib.models.lora import adapt, adapter_weights, initialise_adapters, save_adapter_config
+from cookbook_lib.models.tiny import build_tiny, quiet
+from cookbook_lib.models.value_head import ValueModel, build_value_model
 from cookbook_lib.parallel.fsdp import rest, shard_model, synchronise_gradients
 from cookbook_lib.parallel.mesh import Mesh, make_mesh
 from cookbook_lib.parallel.ulysses import take_shard, ulysses
+from cookbook_lib.training.adapters import merged_weights
 from cookbook_lib.training.checkpoint import Checkpoints
 from cookbook_lib.training.objectives.answer_tokens import pair_logps
 from cookbook_lib.training.objectives.policy_gradient import PolicyGradient
@@ -140,6 +145,26 @@ def test_a_checkpoint_keeps_the_critic(tmp_path: Path) -> None:
     with quiet():
         plain = AutoModelForCausalLM.from_pretrained(tmp_path / "final", dtype=torch.float32)
     assert torch.equal(plain.model.layers[0].mlp.up_proj.weight.data, wanted["model.layers.0.mlp.up_proj.weight"])
+
+
+def test_an_adapter_and_its_critic_are_merged_at_the_end(tmp_path: Path) -> None:
+    pytest.importorskip("peft", reason="LoRA needs peft")
+    mesh = make_mesh(device="cpu")
+    base = build_tiny(
+        tmp_path / "base", ["some text"], preset("qwen3"), vocab_size=300, hidden_size=32, num_hidden_layers=1
+    )
+    model = build_value_model(base, varlen_attention)
+    adapt(model, rank=2, alpha=4, targets="all-linear", frozen_dtype=torch.float32, base=str(base))
+    load_weights(model, base, mesh.device)
+    initialise_adapters(model, 0)
+    nn.init.normal_(model.hf.value_head.weight)
+    folder = tmp_path / "adapter"
+    model.hf.config.save_pretrained(folder)
+    save_adapter_config(model, folder)
+    save_file({n: w.detach().clone() for n, w in adapter_weights(model).items()}, folder / "adapter_model.safetensors")
+    merged = merged_weights(folder, model, load_tokenizer(base), mesh)
+    assert torch.equal(merged["value_head.weight"].full_tensor(), model.hf.value_head.weight.data)
+    assert not [name for name in merged if "lora" in name]
 
 
 # ------------------------------------------------------------------------------------------------- DPO's reference, on ranks
