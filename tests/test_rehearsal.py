@@ -1,4 +1,4 @@
-"""The printed commands one after another, as a reader without a GPU types them: SFT, reward models from it, evaluation.
+"""The printed commands one after another, as a reader without a GPU types them: SFT, what begins with it, evaluation.
 
 In a copy of the project, so that nothing of a person's own is touched; two steps each, everything else as it stands.
 """
@@ -76,6 +76,17 @@ def test_the_printed_commands_one_after_another(tmp_path):
         folder, origin = reader.left(recipe, final)
         assert (origin["recipe"], origin["base"]) == (recipe, str(tuned))
         assert AutoModelForSequenceClassification.from_pretrained(folder).config.num_labels == 1
+        assert (folder.parent / "run.ipynb").is_file()
+
+    for recipe, line, final in (
+        ("dpo", f"{FROM_SFT} bash run_dpo.sh", "dpo-final"),
+        ("generative/pointwise", f"{FROM_SFT.replace('../', '../../')} bash run_pointwise.sh", "judge-final"),
+    ):
+        said = reader.types(recipe, f"{line} {SHORT} data.train_batch_size=8")
+        assert "MODEL_PATH is a rehearsal's outcome: the rehearsal goes on" in said
+        folder, origin = reader.left(recipe, final)
+        assert (origin["recipe"], origin["base"]) == (recipe.replace("/", "_"), str(tuned))
+        assert AutoModelForCausalLM.from_pretrained(folder).config.num_hidden_layers
         assert (folder.parent / "run.ipynb").is_file()
 
     models = "--sft-model ../sft/checkpoints/sft-final --reward-model ./checkpoints/bt-final"

@@ -23,8 +23,8 @@ TINY_JUDGE = "tiny-judge"
 JUDGE_VERSION = (
     "1"  # a new one when its data or its training change; the wording of judgements is in the tokenizer's texts
 )
-JUDGE_DATA: dict[str, Any] = {"limit": 4000, "seed": 7}
-JUDGE_STEPS = ["data.train_batch_size=32", "trainer.total_training_steps=150"]
+JUDGE_DATA: dict[str, Any] = {"limit": 5000, "seed": 7}
+JUDGE_STEPS = ["data.train_batch_size=16", "trainer.total_training_steps=400"]
 WORLD = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -57,7 +57,7 @@ def judge_folder() -> Path:
     base = tiny_folder()
     folder = base.with_name(f"tiny-judge-{_digest(base.name, JUDGE_VERSION, repr((JUDGE_DATA, JUDGE_STEPS)))}")
     if not (folder / "config.json").is_file():
-        print("tiny-judge: the embedded model learns to judge first, once, in a minute or two", flush=True)
+        print("tiny-judge: the embedded model learns to judge first, once, in some minutes", flush=True)
         alone = {name: value for name, value in os.environ.items() if name not in WORLD}
         command = [sys.executable, "-m", "cookbook_lib.training.embedded_judge", str(folder)]
         done = subprocess.run(command, env=alone, capture_output=True, text=True)
