@@ -5,9 +5,9 @@
     a step     forward and backward of GRPO's loss over all of them, in forwards of at most --max-tokens, as `fit` takes them
     forms      shared: prompts once, packed · unshared: packed, each completion behind its own prompt · padded: likewise, in rows
 
-All forms in one process, in turn, after one warm-up each; seconds, of the clock and of processor time, which others on
-the machine disturb less, are medians of --repeats. Gradients are compared with the
-unshared form's: the largest relative difference of a parameter's.
+All forms in one process, in turn, after one warm-up each; seconds, of the clock and of processor time, which others on the
+machine disturb less, are medians of --repeats. Gradients are compared with the unshared form's: the largest relative difference
+of a parameter's.
 """
 
 from __future__ import annotations
