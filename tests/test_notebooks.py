@@ -14,7 +14,7 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from cookbook_lib.data.prepare import Job as Preparation
 from cookbook_lib.data.prepare import prepare
 from cookbook_lib.data.reward.prepare import RewardJob, prepare_reward
 from cookbook_lib.tracking.jsonl import read_metrics
+from cookbook_lib.training.embedded_judge import make_judge
 from tests.jobs import Command, Job, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -88,6 +89,13 @@ class Desk:
         assert installed.finish().code == 0
         self.execute = cache(self.execute)
 
+    @cached_property
+    def judge(self) -> str:
+        """A judge to begin with, taught for some seconds: a few of its verdicts can be read."""
+        short = ["data.train_batch_size=16", "trainer.total_training_steps=60"]
+        make_judge(self.folder / "judge", {"limit": 1000, "seed": 7}, short)
+        return str(self.folder / "judge")
+
     def start(self, place: str, *arguments: str) -> Command:
         (self.folder / place).mkdir(exist_ok=True)
         self.commands.append(Command(self.job, self.folder / place, list(arguments), **self.environment))
@@ -123,6 +131,8 @@ class Desk:
             for kind in KINDS
         }
         answers = {**run, "overrides": [*STEPS, "data.val_max_samples=8"], "shown": 1}
+        if notebook in ("32_generative_pointwise", "33_generative_pairwise"):
+            answers["model_path"] = self.judge
         if notebook == "40_evaluate":  # what another notebook has made
             model = self.execute("30_bradley_terry", "two ranks").summary["final_model"]
             asked = {"pair_file": files["pairs"]["val_file"], "train_file": files["pairs"]["train_file"]}
@@ -212,8 +222,7 @@ def test_a_judge_earns_the_same_in_every_way(desk: Desk, notebook: str) -> None:
     for name in ("reward", "parsed", "length"):
         for moment in ("validation_before", "validation_after"):
             assert two.summary[moment][name] == pytest.approx(one.summary[moment][name], rel=1e-5), (moment, name)
-    found = {row["measure"]: row for row in one.summary["compared"]}
-    assert {"kappa", "before", "after"} & {*found, *found["kappa"]} == {"kappa", "before", "after"}
+    assert {"measure", "before", "after"} <= set(one.summary["compared"][0])
     assert sorted(path.name for path in (one.folder / "run/rollouts").iterdir())[0] == "round_00000000.parquet"
 
 

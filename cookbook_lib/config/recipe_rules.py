@@ -20,7 +20,7 @@ Broken = Iterator[tuple[str, str]]
 TRUNCATIONS = ("turns", "drop", "error")
 
 # Keys that one would expect to have an effect, and why they have none: (recipe, key) -> the reason.
-REASONS = {
+REASONS: dict[tuple[str, str], str] = {
     ("sft", "data.prompt_key"): "a prompt and its response are a conversation of two messages there",
     ("sft", "data.response_key"): "a prompt and its response are a conversation of two messages there",
     **{

@@ -10,7 +10,9 @@ then a folder like any other. `embedded.resolve_model` runs this module where th
 
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from cookbook_lib.config import load_config
 from cookbook_lib.data.prepare import Job, prepare
@@ -23,11 +25,11 @@ QUIETLY = ["trainer.logger=[jsonl]", "trainer.save_freq=-1", "trainer.test_freq=
 QUIETLY += ["data.val_max_samples=64", "data.num_workers=1"]  # to start more processes takes longer than the work
 
 
-def make_judge(folder: Path) -> None:
-    """Write the judge to `folder`, all or nothing."""
+def make_judge(folder: Path, data: Mapping[str, Any] = JUDGE_DATA, steps: Sequence[str] = tuple(JUDGE_STEPS)) -> None:
+    """Write the judge to `folder`, all or nothing. data: options of the preparation; steps: overrides of the SFT recipe."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".judge-") as scratch:
-        final = _trained(Path(scratch))
+        final = _trained(Path(scratch), data, steps)
         try:
             final.replace(folder)
         except OSError:
@@ -35,10 +37,10 @@ def make_judge(folder: Path) -> None:
                 raise  # else somebody else made it first: theirs is the same
 
 
-def _trained(scratch: Path) -> Path:
-    prepare(Job("embedded", output=scratch / "data", converter="judge", **JUDGE_DATA))
+def _trained(scratch: Path, data: Mapping[str, Any], steps: Sequence[str]) -> Path:
+    prepare(Job("embedded", output=scratch / "data", converter="judge", **data))
     files = {"train_file": str(scratch / "data/train.parquet"), "val_file": str(scratch / "data/test.parquet")}
-    quiet = [*JUDGE_STEPS, *QUIETLY, f"data.cache_dir={scratch}/tokens"]
+    quiet = [*steps, *QUIETLY, f"data.cache_dir={scratch}/tokens"]
     config = load_config("sft", ["smoke"], quiet, environ={}, **files, save_path=str(scratch / "run"))
     fit(open_recipe(config, make_mesh(device="cpu")))
     return scratch / "run" / config.trainer.final_name

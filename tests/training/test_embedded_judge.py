@@ -58,11 +58,10 @@ def test_a_failure_is_told(maker):
 
 
 @pytest.mark.slow
-def test_what_is_made_is_a_plain_model_and_nothing_else_is_left(tmp_path, monkeypatch):
-    monkeypatch.setattr(embedded_judge, "JUDGE_DATA", {"limit": 80, "seed": 7})
-    monkeypatch.setattr(embedded_judge, "JUDGE_STEPS", ["data.train_batch_size=4", "trainer.total_training_steps=2"])
+def test_what_is_made_is_a_plain_model_and_nothing_else_is_left(tmp_path):
     folder = tmp_path / "judge"
-    embedded_judge.make_judge(folder)
+    short = ["data.train_batch_size=4", "trainer.total_training_steps=2"]
+    embedded_judge.make_judge(folder, {"limit": 80, "seed": 7}, short)
     assert AutoModelForCausalLM.from_pretrained(folder).config.num_hidden_layers
     assert AutoTokenizer.from_pretrained(folder).chat_template
     assert "/tiny-" in json.loads((folder / "cookbook.json").read_text())["base"]
