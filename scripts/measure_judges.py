@@ -41,9 +41,10 @@ SFT_SEED = 7  # of the judge's judgements
 FIGURES = {
     "pointwise": [("scores", "exact"), ("scores", "kappa, weighted by squared distance"), ("scores", "spearman")],
     "pairwise": [
-        ("preferences", "right both ways round"),
+        ("preferences", "accuracy, right both ways round"),
         ("preferences", "right"),
         ("preferences", "same verdict both ways round"),
+        ("preferences", "prefers the place shown first"),
     ],
 }
 
