@@ -15,6 +15,7 @@ reported: the judge before, each judge after, and the gain, its mean over seeds 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -88,7 +89,8 @@ def measure(given: argparse.Namespace) -> None:
         print(table(rows, caption=recipe).text)
         parts += [f"## {recipe}", "", *markdown(rows), ""]
     if given.write:
-        closing = f"`python scripts/measure_judges.py --held-out {given.held_out} --set {' '.join(given.set)}`"
+        words = ["--prompts", given.prompts, "--held-out", given.held_out, "--judge", *given.judge, "--set", *given.set]
+        closing = f"`python scripts/measure_judges.py {' '.join(map(str, words))}`"
         given.write.write_text(
             "\n".join([*parts, *__doc__.strip().split("\n\n")[1:3], "", closing, ""]), encoding="utf-8"
         )
@@ -96,7 +98,7 @@ def measure(given: argparse.Namespace) -> None:
 
 def finished(given: argparse.Namespace, recipe: str, seed: int) -> dict[str, Any]:
     """The figures of one run, made in a process of its own where they are not there yet."""
-    file = given.folder / f"{recipe}_{seed}.json"
+    file = run_folder(given, recipe, seed).with_suffix(".json")
     if not file.is_file():
         file.write_text(apart(given, recipe, seed) + "\n", encoding="utf-8")
         print(f"{recipe}, seed {seed}: {file.read_text(encoding='utf-8').strip()}", flush=True)
@@ -123,7 +125,14 @@ def apart(given: argparse.Namespace, what: str, seed: int) -> str:
 def judge_of(given: argparse.Namespace) -> Path:
     """Where the judge lies that every run starts from."""
     folder: Path = given.folder
-    return folder / "judge/sft-final"
+    return folder / "judge_{}_{}".format(*given.judge) / "sft-final"
+
+
+def run_folder(given: argparse.Namespace, recipe: str, seed: int) -> Path:
+    """Where a run and its figures lie; other settings lie elsewhere, so that nothing is taken for what it is not."""
+    settings = repr((given.prompts, given.held_out, given.judge, given.set))
+    folder: Path = given.folder
+    return folder / f"{recipe}_{seed}_{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
 
 
 def make_judge(given: argparse.Namespace) -> dict[str, Any]:
@@ -135,7 +144,7 @@ def make_judge(given: argparse.Namespace) -> dict[str, Any]:
     from cookbook_lib.training.recipes import open_recipe
 
     rows, steps = given.judge
-    data = given.folder / "data_sft"
+    data = given.folder / f"data_sft_{rows}"
     sys.stdout, shown = sys.stderr, sys.stdout
     prepare(Job("embedded", output=data, converter="judge", limit=rows, seed=SFT_SEED))
     config = load_config(
@@ -166,7 +175,7 @@ def run_one(given: argparse.Namespace, recipe: str, seed: int) -> dict[str, Any]
     from cookbook_lib.training.loop import fit
     from cookbook_lib.training.recipes import open_recipe
 
-    data, folder = prepared(given, recipe), given.folder / f"{recipe}_{seed}"
+    data, folder = prepared(given, recipe), run_folder(given, recipe, seed)
     config = load_config(
         f"generative/{recipe}",
         ["smoke", str(HOME / f"cookbook/generative/{recipe}/smoke.yaml")],
@@ -194,7 +203,7 @@ def run_one(given: argparse.Namespace, recipe: str, seed: int) -> dict[str, Any]
 
 def prepared(given: argparse.Namespace, recipe: str) -> Path:
     """The folder of the prompts, split by question."""
-    folder = given.folder / f"data_{recipe}"
+    folder = given.folder / f"data_{recipe}_{given.prompts}"
     if not (folder / "train.parquet").is_file():
         command = [sys.executable, str(HOME / "scripts/prepare_reward_data.py"), "--source", "embedded", "--kind", KINDS[recipe],
                    "--limit", str(given.prompts), "--seed", "1", "--test-ratio", "0.2", "--output", str(folder)]  # fmt: skip

@@ -167,6 +167,9 @@ def _combination(config: Config) -> Broken:
     r = config.reward
     if r.combine == "normalise" and len(r.functions) + (r.overlong_buffer > 0) < 2:
         yield "reward.combine", "is normalise, which is between several rewards, and there is one; set sum"
+    elif r.combine == "normalise" and config.algorithm.adv_estimator == "remax":
+        reason = "remax measures against one greedy answer, which has no group to be normalised in"
+        yield "reward.combine", f"is normalise, but {reason}; set sum, or another algorithm.adv_estimator"
 
 
 def _overlong(config: Config) -> Broken:

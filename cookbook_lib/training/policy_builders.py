@@ -13,8 +13,10 @@ What differs from builders.py is here; `fit` and everything after it are the sam
 from dataclasses import asdict
 from pathlib import Path
 
+from cookbook_lib.config import CookbookError
 from cookbook_lib.config.schema import Config
-from cookbook_lib.data.judge.rubrics import load_rubric
+from cookbook_lib.data.judge.records import JudgeTask
+from cookbook_lib.data.judge.rubrics import Rubric, load_rubric
 from cookbook_lib.data.judge.tasks import TaskSet, tokenize_tasks
 from cookbook_lib.data.prompt import stop_ids
 from cookbook_lib.models.attention import varlen_attention
@@ -45,17 +47,31 @@ from cookbook_lib.training.self_test import compute_dtype
 
 
 def open_tasks(config: Config, base: Base, mesh: Mesh) -> Data:
-    """The prompts of both files. Those whose rendering leaves no room for rollout.max_new_tokens are left out and counted."""
+    """The prompts of both files. Those whose rendering leaves no room for rollout.max_new_tokens are left out and counted.
+
+    Raises CookbookError for a judge.rubric that none of the prompts asks by.
+    """
     d, most = config.data, config.data.max_length - config.rollout.max_new_tokens
+    rubric = load_rubric(config.judge.rubric)
 
     def read(files: str | list[str], limit: int) -> TaskSet:
-        rubric = load_rubric(config.judge.rubric)
-        return tokenize_tasks(files, base.tokenizer, max_prompt_length=most, limit=limit, rubric=rubric)
+        tasks = tokenize_tasks(files, base.tokenizer, max_prompt_length=most, limit=limit, rubric=rubric)
+        if config.judge.rubric is not None and not any(asks_by(rubric, item.task) for item in tasks.items):
+            raise CookbookError(
+                f"judge.rubric is {config.judge.rubric}, but no prompt of {files} asks by it: theirs was chosen when they were "
+                "prepared (prepare_reward_data.py --rubric); remove the key, or prepare them again."
+            )
+        return tasks
 
     train = mesh.first(lambda: read(d.train_files, d.train_max_samples))
     if (held_out := d.val_files) is None:
         return Data(train, None)
     return Data(train, mesh.first(lambda: read(held_out, d.val_max_samples)))
+
+
+def asks_by(rubric: Rubric, task: JudgeTask) -> bool:
+    """Whether the task's prompt has the rubric's words."""
+    return any(rubric.task.strip() in str(message.get("content")) for message in task.prompt)
 
 
 def open_policy(config: Config, base: Base, mesh: Mesh) -> PackedModel:
@@ -139,7 +155,9 @@ def _engine(config: Config, base: Base, mesh: Mesh, model: PackedModel) -> Engin
     dtype, trust = compute_dtype(config), config.model.trust_remote_code
     if config.rollout.engine == "vllm":
         memory = config.rollout.gpu_memory_utilization
-        return VllmEngine(base.folder, mesh, max_length=config.data.max_length, dtype=dtype, memory=memory, trust_remote_code=trust)
+        return VllmEngine(
+            base.folder, mesh, max_length=config.data.max_length, dtype=dtype, memory=memory, trust_remote_code=trust
+        )
     return OwnEngine(model, mesh.device, dtype=dtype, folder=base.folder, trust_remote_code=trust)
 
 

@@ -134,6 +134,11 @@ def test_the_seed_s_way_to_spell_dr_grpo(load):
         (POINTS, "reward.functions=[custom] reward.custom=./mine.py", "must be a file and a function in it: FILE.py:FUNCTION"),
         (POINTS, "reward.functions=[custom] reward.custom=/nowhere/mine.py:f", "there is no file /nowhere/mine.py"),
         (POINTS, "reward.combine=normalise", "which is between several rewards, and there is one"),
+        (
+            POINTS,
+            "reward.functions=[distance,format] reward.combine=normalise algorithm.adv_estimator=remax",
+            "remax measures against one greedy answer",
+        ),
         (POINTS, "reward.overlong_penalty=2", "has no effect while reward.overlong_buffer is 0"),
         (POINTS, "reward.overlong_buffer=600", "must be at most rollout.max_new_tokens, which is 512"),
         (POINTS, "judge.lowest=4", "judge.highest is 4, but must be above judge.lowest, which is 4"),

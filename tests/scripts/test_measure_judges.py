@@ -1,0 +1,32 @@
+"""The measurement of judges: what was run by other settings is never taken for this one."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from scripts.measure_judges import judge_of, markdown, rows_of, run_folder
+
+
+def given(**changed: object) -> Namespace:
+    kept = {"folder": Path("runs"), "prompts": 60, "held_out": 6, "judge": [100, 10], "set": ["optim.lr=1e-4"]}
+    return Namespace(**(kept | changed))
+
+
+def test_other_settings_lie_elsewhere():
+    base = run_folder(given(), "pairwise", 1)
+    others = [given(prompts=61), given(held_out=7), given(judge=[100, 11]), given(set=["optim.lr=2e-4"])]
+    folders = {run_folder(one, "pairwise", 1) for one in others} | {base, run_folder(given(), "pairwise", 2)}
+    assert len(folders) == 6
+    assert run_folder(given(), "pairwise", 1) == base
+    assert judge_of(given()) != judge_of(given(judge=[100, 11]))
+
+
+def test_the_gain_is_the_mean_over_seeds_with_its_interval():
+    def found(before: float, after: float) -> dict:
+        sides = {"before": before, "after": after}
+        point = {side: {"value": value, "low": value - 0.1, "high": value + 0.1} for side, value in sides.items()}
+        return {f"scores: {name}": point for name in ("exact", "kappa, weighted by squared distance", "spearman")}
+
+    first, *_ = rows_of("pointwise", [1, 2, 3], [found(0.5, 0.6), found(0.5, 0.7), found(0.5, 0.8)])
+    assert first["before"] == "0.500 [0.400, 0.600]"
+    assert first["gain"] == "0.200 [-0.048, 0.448]"  # 4.303 x 0.1 / sqrt 3
+    assert markdown([first])[0] == "| figure | before | seed 1 | seed 2 | seed 3 | gain |"

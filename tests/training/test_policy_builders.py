@@ -1,0 +1,37 @@
+"""What the builders of reinforcement learning refuse before the first step."""
+
+import pytest
+
+from cookbook_lib.config import CookbookError, load_config
+from cookbook_lib.data.judge.files import write_tasks
+from cookbook_lib.data.judge.prompts import score_prompt
+from cookbook_lib.data.judge.records import JudgeTask
+from cookbook_lib.data.judge.rubrics import load_rubric
+from cookbook_lib.parallel.mesh import make_mesh
+from cookbook_lib.training.builders import open_base
+from cookbook_lib.training.policy_builders import open_tasks
+
+ASKED = ({"role": "user", "content": "Who keeps an owl?"}, {"role": "assistant", "content": "Ada does."})
+
+
+def opened(folder, rubric_of_prompts, *overrides):
+    task = JudgeTask(score_prompt(ASKED, load_rubric(rubric_of_prompts)), "score", 4, "here", "judge")
+    write_tasks(folder / "tasks.parquet", [task])
+    config = load_config(
+        "generative/pointwise", ["smoke"], ["model.partial_pretrain=tiny", *overrides],
+        environ={}, train_file=str(folder / "tasks.parquet"), val_file=str(folder / "tasks.parquet"), save_path=str(folder / "run"),
+    )  # fmt: skip
+    mesh = make_mesh(device="cpu")
+    return open_tasks(config, open_base(config, mesh), mesh)
+
+
+def test_a_rubric_that_no_prompt_asks_by_is_refused(tmp_path):
+    with pytest.raises(
+        CookbookError, match=r"judge\.rubric is correctness, but no prompt of .*tasks\.parquet asks by it"
+    ):
+        opened(tmp_path, "helpfulness", "judge.rubric=correctness")
+
+
+def test_the_rubric_of_the_prompts_is_taken(tmp_path):
+    assert len(opened(tmp_path, "correctness", "judge.rubric=correctness").train) == 1
+    assert len(opened(tmp_path, "correctness").train) == 1
