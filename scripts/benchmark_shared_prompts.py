@@ -13,6 +13,7 @@ of a parameter's.
 from __future__ import annotations
 
 import argparse
+import platform
 import statistics
 import sys
 import time
@@ -42,8 +43,15 @@ def main(arguments: list[str] | None = None) -> int:
     made.add_argument("--prompt", type=int, default=PROMPT, help=f"tokens of a prompt (default: {PROMPT})")
     made.add_argument("--max-tokens", type=int, default=8192, help="tokens of a forward (default: 8192)")
     made.add_argument("--repeats", type=int, default=3, help="timed steps of each form (default: 3)")
+    made.add_argument("--write", type=Path, metavar="FILE.md", help="write the table, as for docs/benchmarks/")
+    made.add_argument("--hardware", default=platform.machine(), help="how the table calls this machine")
+    given = made.parse_args(arguments)
     with suppress(KeyboardInterrupt):
-        print(report(measure(made.parse_args(arguments))))
+        text = report(measure(given))
+        print(text)
+        if given.write:
+            given.write.parent.mkdir(parents=True, exist_ok=True)
+            given.write.write_text(page(text, given), encoding="utf-8")
         return 0
     return 130
 
@@ -142,6 +150,32 @@ def report(rows: list[dict[str, Any]]) -> str:
     clock, busy = (by_form["unshared"][name] / by_form["shared"][name] for name in ("seconds", "cpu_seconds"))
     told = f"Shared prompts: {clock:.2f} x the unshared speed, {busy:.2f} x per CPU second (goal {GOAL:g} x)."
     return "\n".join([*lines, "", told])
+
+
+def page(tables: str, given: argparse.Namespace) -> str:
+    """The tables with the machine, the command, and how it is measured."""
+    import torch
+
+    command = (
+        f"--groups {given.groups} --prompt {given.prompt} --max-tokens {given.max_tokens} --repeats {given.repeats}"
+    )
+    return "\n".join(
+        [
+            "# A training step on judge prompts: prompts computed once, or once a completion",
+            "",
+            f"{given.hardware}. Python {platform.python_version()}, torch {torch.__version__}.",
+            f"{given.groups} prompts of {given.prompt:,} tokens, {COMPLETIONS} completions of {LENGTHS[0]} to {LENGTHS[1]} each.",
+            "",
+            tables,
+            "",
+            f"`python scripts/benchmark_shared_prompts.py {command}`",
+            "",
+            "How it is measured:",
+            "",
+            *(f"    {line}".rstrip() for line in (__doc__ or "").strip().splitlines()[2:]),
+            "",
+        ]
+    )
 
 
 if __name__ == "__main__":

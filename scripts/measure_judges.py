@@ -4,6 +4,9 @@
     pointwise    how often the score, 0 to 4, is exactly the true one
     pairwise     how often a pair is judged rightly both ways round
 
+The judge's teachers overlook most of what is wrong in form alone (`--source embedded-hasty`), as SFT on other people's verdicts
+takes over their faults; the reward knows the truth. `--source embedded` has careful teachers.
+
 Each seed has its own order of prompts and its own samples. The held-out prompts are the same for all; neither the judge's SFT
 nor any run has trained on their questions. Judges are read from their folders and asked for their likeliest text. What is
 reported: the judge before, each judge after, and the gain, its mean over seeds with its 95 % interval (Student's t over seeds).
@@ -38,6 +41,7 @@ from cookbook_lib.display import table
 
 QUIET = {"TOKENIZERS_PARALLELISM": "false", "GOMP_SPINCOUNT": "1000"}  # threads that wait do not spin
 KINDS = {"pointwise": "score-judge", "pairwise": "preference-judge"}
+SOURCES = ("embedded-hasty", "embedded")
 SFT_SEED = 7  # of the judge's judgements
 FIGURES = {
     "pointwise": [("scores", "exact"), ("scores", "kappa, weighted by squared distance"), ("scores", "spearman")],
@@ -58,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="S")
     made.add_argument("--prompts", type=int, default=6000, help="of training and held out, four to one")
     made.add_argument("--held-out", type=int, default=600, help="prompts that every judge is asked, at most")
-    made.add_argument("--judge", type=int, nargs=2, default=[16000, 800], metavar=("ROWS", "STEPS"), help="of its SFT")
+    made.add_argument("--judge", type=int, nargs=2, default=[16000, 1400], metavar=("ROWS", "STEPS"), help="of its SFT")
+    made.add_argument("--source", choices=SOURCES, default=SOURCES[0], help="whose verdicts the SFT learns from")
     made.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="keys of the recipe, for every run")
     made.add_argument("--write", type=Path, metavar="FILE.md", help="write the tables, as for docs/benchmarks/")
     made.add_argument("--one", nargs=2, metavar=("RECIPE", "SEED"), help=argparse.SUPPRESS)
@@ -89,7 +94,17 @@ def measure(given: argparse.Namespace) -> None:
         print(table(rows, caption=recipe).text)
         parts += [f"## {recipe}", "", *markdown(rows), ""]
     if given.write:
-        words = ["--prompts", given.prompts, "--held-out", given.held_out, "--judge", *given.judge, "--set", *given.set]
+        words = [
+            "--prompts",
+            given.prompts,
+            "--held-out",
+            given.held_out,
+            "--source",
+            given.source,
+            "--judge",
+            *given.judge,
+        ]
+        words += ["--set", *given.set] if given.set else []
         closing = f"`python scripts/measure_judges.py {' '.join(map(str, words))}`"
         given.write.write_text(
             "\n".join([*parts, *__doc__.strip().split("\n\n")[1:3], "", closing, ""]), encoding="utf-8"
@@ -109,7 +124,7 @@ def finished(given: argparse.Namespace, recipe: str, seed: int) -> dict[str, Any
 def apart(given: argparse.Namespace, what: str, seed: int) -> str:
     """The last line that a process of its own prints."""
     own = {"folder": [given.folder], "prompts": [given.prompts], "held-out": [given.held_out], "judge": given.judge,
-           "set": given.set, "one": [what, seed]}  # fmt: skip
+           "source": [given.source], "set": given.set, "one": [what, seed]}  # fmt: skip
     options = [word for name, values in own.items() for word in (f"--{name}", *map(str, values))]
     done = subprocess.run(
         [sys.executable, __file__, *options], stdout=subprocess.PIPE, text=True, env=QUIET | os.environ
@@ -125,12 +140,12 @@ def apart(given: argparse.Namespace, what: str, seed: int) -> str:
 def judge_of(given: argparse.Namespace) -> Path:
     """Where the judge lies that every run starts from."""
     folder: Path = given.folder
-    return folder / "judge_{}_{}".format(*given.judge) / "sft-final"
+    return folder / "judge_{}_{}_{}".format(given.source, *given.judge) / "sft-final"
 
 
 def run_folder(given: argparse.Namespace, recipe: str, seed: int) -> Path:
     """Where a run and its figures lie; other settings lie elsewhere, so that nothing is taken for what it is not."""
-    settings = repr((given.prompts, given.held_out, given.judge, given.set))
+    settings = repr((given.prompts, given.held_out, given.source, given.judge, given.set))
     folder: Path = given.folder
     return folder / f"{recipe}_{seed}_{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
 
@@ -138,20 +153,22 @@ def run_folder(given: argparse.Namespace, recipe: str, seed: int) -> Path:
 def make_judge(given: argparse.Namespace) -> dict[str, Any]:
     """SFT of the embedded model on embedded judgements, of scores and of preferences."""
     from cookbook_lib.config import load_config
+    from cookbook_lib.data.converters import Options
     from cookbook_lib.data.prepare import Job, prepare
     from cookbook_lib.parallel.mesh import make_mesh
     from cookbook_lib.training.loop import fit
     from cookbook_lib.training.recipes import open_recipe
 
     rows, steps = given.judge
-    data = given.folder / f"data_sft_{rows}"
+    data = given.folder / f"data_sft_{given.source}_{rows}"
     sys.stdout, shown = sys.stderr, sys.stdout
-    prepare(Job("embedded", output=data, converter="judge", limit=rows, seed=SFT_SEED))
+    both = Options(orders="both")
+    prepare(Job(given.source, output=data, converter="judge", limit=rows, seed=SFT_SEED, options=both))
     config = load_config(
         "sft",
         ["smoke"],
         [
-            "data.train_batch_size=32",
+            "data.train_batch_size=16",
             f"trainer.total_training_steps={steps}",
             "trainer.test_freq=200",
             "trainer.save_freq=-1",

@@ -64,7 +64,8 @@ def load_loaders(arguments: list[str] | None) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    sources = "\n".join(f"  {name:<11} {source.about}" for name, source in SOURCES.items())
+    width = max(map(len, SOURCES))
+    sources = "\n".join(f"  {name:<{width}} {source.about}" for name, source in SOURCES.items())
     epilog = f"sources\n{sources}\n{EXAMPLES}"
     made = argparse.ArgumentParser(description=__doc__, epilog=epilog, formatter_class=argparse.RawTextHelpFormatter)
     add = made.add_argument
@@ -87,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
         choices=("first", "last"),
         help="judge: after its critique, or before (default: last)",
     )
+    add("--orders", default="one", choices=("one", "both"), help="judge: pairs in one order, or in both (default: one)")
     add(
         "--rubric", metavar="FILE.yaml", help="judge: what is judged by; or a name such as full (default: the aspect's)"
     )

@@ -12,7 +12,7 @@ from cookbook_lib.data import converters as converters
 from cookbook_lib.data.char_count import char_count_rows
 from cookbook_lib.data.sources import SOURCES as SOURCES
 from cookbook_lib.data.sources import Source, register_source
-from cookbook_lib.data.synthetic import embedded_rows
+from cookbook_lib.data.synthetic import embedded_rows, hasty_rows
 
 EMBEDDED_ROWS = 8000
 
@@ -35,6 +35,14 @@ SOURCES.update({source.name: source for source in PUBLISHED})
 def embedded(limit: int, seed: int) -> Iterable[dict[str, Any]]:
     """Rows of Larkspur Lane (synthetic.py)."""
     return embedded_rows(EMBEDDED_ROWS if limit < 0 else limit, seed)
+
+
+@register_source(
+    "embedded-hasty", converter="judge", about="the same, scored by annotators who overlook faults of form"
+)
+def embedded_hasty(limit: int, seed: int) -> Iterable[dict[str, Any]]:
+    """Rows of Larkspur Lane whose scores are often wrong in a known way (synthetic.py)."""
+    return hasty_rows(EMBEDDED_ROWS if limit < 0 else limit, seed)
 
 
 @register_source("char_count", converter="char_count", about="how often a letter stands in a made-up word; made here")

@@ -29,6 +29,7 @@ from cookbook_lib.data.reward.packing import Layout
 
 NEEDED = ("advantages", "old_logps")
 COLUMNS = (*NEEDED, "ref_logps", "rollout_logps", "returns", "old_values")  # of a group; numbers for each token
+ROUND = "round_"  # begins the name of a number that is the mean over all completions of the round, also those left out
 Numbers = NDArray[np.float32]
 
 

@@ -13,6 +13,9 @@ Every prompt comes twice in a row, with two responses of different quality, and 
 complex is 1 where two facts are asked; verbose is 0 where one word was asked for. The fields `expected_answer`, `kind` and
 `quality` are the ground truth beside the published columns.
 
+`hasty_rows` are the same, scored in a hurry: most of what is wrong in form alone is overlooked, and called exact. A judge that
+learns from them has a fault whose size is known, which reinforcement by the truth can take off again.
+
 SFT keeps exact and padded. A model that knows the lane by heart still cannot know which of the two comes, so no loss is
 below the entropy of that choice: `least_nats` tells it, response by response.
 """
@@ -45,6 +48,10 @@ SCORES = {
 # How often each quality is drawn, relative to the others; "partly" only exists where two things are asked.
 FREQUENCY = {"exact": 8, "padded": 1, "garbled": 2, "partly": 3, "wrong": 3, "off-topic": 2}
 
+FAULTS_OF_FORM = ("padded", "garbled", "off-topic")  # seen without knowing any fact
+OVERLOOKED = 0.65  # share of them that annotators in a hurry do not see
+HURRIED = ("helpfulness", "correctness", "coherence")  # what they score as if all were well
+
 
 def embedded_rows(n: int, seed: int = 0) -> Iterator[dict[str, Any]]:
     """n rows in HelpSteer2's schema, rows 2i and 2i+1 answering one prompt; the same for the same seed."""
@@ -54,6 +61,15 @@ def embedded_rows(n: int, seed: int = 0) -> Iterator[dict[str, Any]]:
         qualities = _two_qualities(draw, question)
         for quality in qualities[: n - 2 * index]:
             yield _row(draw, question, quality)
+
+
+def hasty_rows(n: int, seed: int = 0) -> Iterator[dict[str, Any]]:
+    """`embedded_rows` of the same seed, as annotators in a hurry score them: OVERLOOKED of the answers whose facts are true,
+    but that are padded, garbled or off the question, get the scores of an exact one. `quality` stays the truth."""
+    draw = random.Random(f"haste {seed}")
+    for row in embedded_rows(n, seed):
+        overlooked = row["quality"] in FAULTS_OF_FORM and draw.random() < OVERLOOKED
+        yield row | dict(zip(HURRIED, SCORES["exact"], strict=False)) if overlooked else row
 
 
 def embedded_texts(n: int = 4000, seed: int = 0) -> Iterator[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cookbook_lib.config import CookbookError
+from cookbook_lib.data.converters.registry import Options
 from cookbook_lib.data.synthetic import embedded_texts
 from cookbook_lib.data.templates import preset
 from cookbook_lib.models.loading import find_model
@@ -20,11 +21,9 @@ TINY = "tiny"
 VERSION = "1"  # a new one when tokenizer or shape change
 
 TINY_JUDGE = "tiny-judge"
-JUDGE_VERSION = (
-    "1"  # a new one when its data or its training change; the wording of judgements is in the tokenizer's texts
-)
-JUDGE_DATA: dict[str, Any] = {"limit": 5000, "seed": 7}
-JUDGE_STEPS = ["data.train_batch_size=16", "trainer.total_training_steps=400"]
+JUDGE_VERSION = "2"  # a new one when its data or training change; the wording of judgements is in the tokenizer's texts
+JUDGE_DATA: dict[str, Any] = {"limit": 6000, "seed": 7, "options": Options(orders="both")}
+JUDGE_STEPS = ["data.train_batch_size=16", "trainer.total_training_steps=500"]
 WORLD = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 

@@ -2,7 +2,8 @@
 
     tiny ─▶ SFT on verdicts with critiques, of scores and of preferences ─▶ a judge that is often wrong, in the right form
 
-Reinforcement learning needs somebody who sometimes succeeds: a rehearsal of it begins here. Made once, by one process,
+Reinforcement learning needs somebody who sometimes succeeds, and a fault that its reward can see: the judge's teachers were in a
+hurry, and mostly overlooked what is wrong in form alone (data/synthetic.py). A rehearsal of it begins here. Made once, by one process,
 then a folder like any other. `embedded.resolve_model` runs this module where the folder is missing:
 
     python -m cookbook_lib.training.embedded_judge FOLDER
@@ -38,7 +39,7 @@ def make_judge(folder: Path, data: Mapping[str, Any] = JUDGE_DATA, steps: Sequen
 
 
 def _trained(scratch: Path, data: Mapping[str, Any], steps: Sequence[str]) -> Path:
-    prepare(Job("embedded", output=scratch / "data", converter="judge", **data))
+    prepare(Job("embedded-hasty", output=scratch / "data", converter="judge", **data))
     files = {"train_file": str(scratch / "data/train.parquet"), "val_file": str(scratch / "data/test.parquet")}
     quiet = [*steps, *QUIETLY, f"data.cache_dir={scratch}/tokens"]
     config = load_config("sft", ["smoke"], quiet, environ={}, **files, save_path=str(scratch / "run"))

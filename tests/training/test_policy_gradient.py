@@ -233,6 +233,14 @@ def test_what_is_not_known_of_a_completion_is_not_counted():
     assert [float(x) for x in loss.stats["agrees"]] == [4, 4]
 
 
+def test_the_reward_of_a_step_is_that_of_its_whole_round():
+    """Those that are learned from are the ones with spread: their own mean says little about the policy."""
+    groups = [replace(g, stats=dict(g.stats) | {"round_reward": (0.75,) * len(g.lengths)}) for g in rollouts()]
+    *_, loss = taken(groups)
+    total, count = loss.stats["reward"]
+    assert float(total) / count == 0.75 and "round_reward" not in loss.stats
+
+
 # --------------------------------------------------------------------------------------------------------------- refusals
 
 

@@ -9,7 +9,9 @@
 What is asked, and the line that is answered, are those of data/judge: a model that has learned them can be asked, read and
 trained further as it is. The critique repeats the annotators' own reasons where the data has them, unless they state a
 verdict themselves, of which there must be one; else it puts their scores into words. Which response is shown as A is drawn
-from a digest of the texts: it is the same in every run and tells nothing about the verdict. The verdict stands last, so that
+from a digest of the texts: it is the same in every run and tells nothing about the verdict. `orders="both"` asks in either
+order, with the opposite verdict, which takes a judge's liking for a place off (swap augmentation, JudgeLM,
+https://arxiv.org/abs/2310.17631). The verdict stands last, so that
 a model reasons before it judges; or first (`verdict="first"`), as most published sets have it, where no parser of ours
 looks. `answer` is the verdict's line.
 """
@@ -51,7 +53,7 @@ def same_prompt(rows: Iterable[Row]) -> Iterator[Row]:
 @register_converter(
     "judge",
     about="verdicts with critiques, from scored or compared responses (helpsteer2 and its like, ultrafeedback)",
-    uses=("aspect", "verdict", "rubric"),
+    uses=("aspect", "verdict", "orders", "rubric"),
     gather=same_prompt,
 )
 def from_judgements(row: dict[str, Any], options: Options) -> Iterator[Conversation]:
@@ -63,7 +65,7 @@ def from_judgements(row: dict[str, Any], options: Options) -> Iterator[Conversat
     elif "responses" in row:
         yield from _from_scores(objects_in(row, "responses"), prompt, rubric, options)
     else:
-        yield _preference(prompt, comparison_of(row), rubric, options)
+        yield from _preferences(prompt, comparison_of(row), rubric, options)
 
 
 def _from_scores(
@@ -78,7 +80,7 @@ def _from_scores(
     for ((first, low), (second, high)), (one, two) in zip(pairwise(scored), pairwise(written), strict=True):
         strength = max(-3, min(3, high[options.aspect] - low[options.aspect]))
         why = f"Response 1: {one}\nResponse 2: {two}" if one and two else ""
-        yield _preference(prompt, Pair(first, second, strength, why, (low, high)), rubric, options)
+        yield from _preferences(prompt, Pair(first, second, strength, why, (low, high)), rubric, options)
 
 
 def _score(
@@ -89,8 +91,14 @@ def _score(
     return _conversation(prompt, asked, score_line(score), why, options, source=f"judge/score {score}")
 
 
+def _preferences(prompt: Prompt, pair: Pair, rubric: Rubric, options: Options) -> Iterator[Conversation]:
+    """In the order that the coin shows, and in the other one where both are asked for."""
+    shown = pair.swapped() if swaps(prompt_text(prompt), pair.first, pair.second) else pair
+    for each in (shown, shown.swapped()) if options.orders == "both" else (shown,):
+        yield _preference(prompt, each, rubric, options)
+
+
 def _preference(prompt: Prompt, pair: Pair, rubric: Rubric, options: Options) -> Conversation:
-    pair = pair.swapped() if swaps(prompt_text(prompt), pair.first, pair.second) else pair
     better = "tie" if pair.strength == 0 else "A" if pair.strength < 0 else "B"
     asked = compare_prompt(prompt, pair.first, pair.second, rubric, verdict=options.verdict)
     reasons = _usable(pair.why) or critique.of_pair(*pair.scores, leave_out=options.aspect)
@@ -116,3 +124,5 @@ def _check(options: Options) -> None:
         raise CookbookError(f"aspect {options.aspect!r} is not scored; choose one of {', '.join(SCORES)}")
     if options.verdict not in get_args(Place):
         raise CookbookError(f"verdict {options.verdict!r} is no place; choose first or last")
+    if options.orders not in ("one", "both"):
+        raise CookbookError(f"orders {options.orders!r} cannot be asked; choose one or both")

@@ -34,6 +34,8 @@ class Options:
     """judge: the score that verdicts are about"""
     verdict: Literal["first", "last"] = "last"
     """judge: whether the verdict stands last, after its critique, where it is read; or first"""
+    orders: Literal["one", "both"] = "one"
+    """judge: ask about two responses in one order, drawn by a coin, or in both, so that no place is better"""
     rubric: str | None = None
     """judge: what is judged by, a YAML file or a name; None is the short one of the aspect"""
 

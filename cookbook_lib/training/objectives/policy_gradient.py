@@ -20,7 +20,7 @@ import torch
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.config.policy_schema import AlgorithmConfig
-from cookbook_lib.data.completions import CompletionBatch
+from cookbook_lib.data.completions import ROUND, CompletionBatch
 from cookbook_lib.models.heads import PackedModel
 from cookbook_lib.parallel.mesh import Mesh
 from cookbook_lib.training.objectives.base import Loss, Stats
@@ -133,7 +133,8 @@ def _stats(seen: dict[str, torch.Tensor], known: Known) -> Stats:
     """Means over tokens of what was seen; over completions, of their own stats (NaN: not known) and their largest ratios.
 
     ratio, old_kl: against the policy that drew them; kl: against the reference; mismatch_kl: of the engine's log-probabilities
-    against the training's; clip_fraction: share of tokens that the clip decides.
+    against the training's; clip_fraction: share of tokens that the clip decides. A number of the whole round counts in place of
+    that of the completions that are learned from.
     """
     mine, whole = known.moved(known.tokens), known.moved(known.completions)
     largest = torch.zeros(len(whole), device=known.device)
@@ -145,4 +146,4 @@ def _stats(seen: dict[str, torch.Tensor], known: Known) -> Stats:
         stats[name] = (told.sum(), float(len(told)))
         if name == "reward":
             stats["reward_square"] = (told.square().sum(), float(len(told)))
-    return stats
+    return stats | {name.removeprefix(ROUND): stats.pop(name) for name in list(stats) if name.startswith(ROUND)}

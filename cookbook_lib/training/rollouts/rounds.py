@@ -13,8 +13,10 @@ completions make the others' say smaller.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
+from cookbook_lib.data.completions import ROUND
 from cookbook_lib.models.heads import PackedModel
 from cookbook_lib.models.sampling import Sampling
 from cookbook_lib.parallel.mesh import Mesh
@@ -84,7 +86,7 @@ class RoundMaker:
         answered, batches = self._asked(number)
         settled = self.policy.settle(self._told(self._chosen(answered)))
         seconds = self.mesh.broadcast(time.perf_counter() - begin)
-        facts = {
+        facts = over_all(answered) | {
             "filtered_groups": 1 - sum(one.spread for one in answered) / len(answered),
             "generation_batches": batches,
             "rollout_seconds": seconds / self.rules.updates,
@@ -155,3 +157,16 @@ class RoundMaker:
         now, before = time.perf_counter(), self.made_at
         self.made_at = now
         return self.mesh.broadcast(float("nan") if before is None else min(seconds / (now - before), 1.0))
+
+
+def over_all(answered: Sequence[Answered]) -> dict[str, float]:
+    """Means of the completions' own numbers, each as `round_<name>`: groups without spread, which nobody learns from, count.
+
+    Without them the reward of what is left stays near one half however good the policy becomes.
+    """
+    columns: dict[str, list[float]] = {}
+    for one in answered:
+        for name, numbers in one.group.stats.items():
+            columns.setdefault(f"{ROUND}{name}", []).extend(x for x in numbers if x == x)  # NaN: not known of it
+    columns[f"{ROUND}reward_square"] = [x * x for x in columns[f"{ROUND}reward"]]
+    return {name: fmean(numbers) for name, numbers in columns.items() if numbers}

@@ -100,6 +100,8 @@ def test_groups_without_spread_are_left_out_and_counted():
     chosen, answered, seconds = maker.make(0)
     assert rows(answered) == asked and rows(chosen) == [row for row in asked if row % 2]
     assert chosen[0].group.stats["filtered_groups"] == (pytest.approx(1 - len(chosen) / 4),) * 4
+    paid = [x for one in answered for x in one.group.stats["reward"]]
+    assert chosen[0].group.stats["round_reward"] == (pytest.approx(np.mean(paid)),) * 4, "also of those left out"
     assert maker.policy.engine.calls == [(0.9, 16)] and seconds > 0
 
 
