@@ -53,7 +53,7 @@ class ModelConfig:
 
     partial_pretrain: str = "tiny"
     """A Hugging Face folder, a hub name, or `tiny`: the embedded model, built on first use, which needs no download;
-    `tiny-judge` is that model after SFT on embedded judgements, made on first use as well, in some minutes."""
+    `tiny-judge` is that model after SFT on hasty judgements of embedded answers, made on first use as well, in some minutes."""
     trust_remote_code: bool = False
     """Run Python that comes with the model. Only for models whose code you have read."""
     enable_gradient_checkpointing: bool = True

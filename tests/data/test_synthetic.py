@@ -7,7 +7,15 @@ import pytest
 
 from cookbook_lib.data.converters.helpsteer2 import prompt_turns
 from cookbook_lib.data.larkspur import ATTRIBUTES, KINDS, NEIGHBOURS, facts_of_the_lane
-from cookbook_lib.data.synthetic import SCORES, embedded_rows, embedded_texts, least_nats
+from cookbook_lib.data.synthetic import (
+    FAULTS_OF_FORM,
+    OVERLOOKED,
+    SCORES,
+    embedded_rows,
+    embedded_texts,
+    hasty_rows,
+    least_nats,
+)
 from cookbook_lib.data.truth import states_answer
 
 ROWS = list(embedded_rows(4000, seed=3))
@@ -81,3 +89,15 @@ def test_the_least_loss_is_the_entropy_of_the_choice(both):
     assert abs(exact - stated) < 4 * (stated * (1 - stated) / len(kept)) ** 0.5
     padded = least_nats("I am glad that you asked. Ada keeps a pet owl. Please ask me again any time.", both=both)
     assert stated + 9 * math.exp(-padded) == pytest.approx(1)
+
+
+def test_annotators_in_a_hurry_overlook_faults_of_form_and_nothing_else():
+    hasty, overlooked = list(hasty_rows(4000, seed=3)), 0
+    for row, truth in zip(hasty, ROWS, strict=True):
+        if row != truth:
+            assert truth["quality"] in FAULTS_OF_FORM
+            assert row == truth | {"helpfulness": 4, "correctness": 4, "coherence": 4}
+            overlooked += 1
+    faulty = sum(row["quality"] in FAULTS_OF_FORM for row in ROWS)
+    assert abs(overlooked / faulty - OVERLOOKED) < 4 * (OVERLOOKED * (1 - OVERLOOKED) / faulty) ** 0.5
+    assert hasty == list(hasty_rows(4000, seed=3))

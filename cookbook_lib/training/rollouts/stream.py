@@ -26,7 +26,7 @@ from cookbook_lib.data.packing import balance
 from cookbook_lib.parallel.mesh import Mesh
 from cookbook_lib.training.rollouts.columns import Place
 from cookbook_lib.training.rollouts.forwards import Forwards
-from cookbook_lib.training.rollouts.judging import Reward
+from cookbook_lib.training.rollouts.judging import Answered, Reward
 from cookbook_lib.training.rollouts.prompts import Longest, Tasks
 from cookbook_lib.training.rollouts.rounds import Policy, RoundMaker, Rules
 from cookbook_lib.training.rollouts.store import Round, read_round, round_file, validation_file, write_round
@@ -69,6 +69,7 @@ class RolloutStream:
         self.say = say if mesh.is_main else lambda news: None
         self.batch_size = max(rules.batch_size // rules.updates, 1)  # prompts of a step
         self.max_tokens, self.quadratic = forwards.max_tokens, forwards.quadratic
+        self.unread = False  # nothing of the last round could be read
         self.round: Round | None = None  # the one that the last step was of
 
     # -- a loader's face ---------------------------------------------------------------------------------------------------
@@ -120,11 +121,22 @@ class RolloutStream:
     def _made(self, number: int) -> Round:
         weights = self._weights()
         chosen, answered, seconds = self.maker.make(number)
+        self._warn(number, answered)
         made = Round(number, tuple(one.group for one in chosen), seconds, self.settings, weights)
         if self.folder is not None:
             path = round_file(self.folder, number)
             self.mesh.on_main(lambda: write_round(path, made, answered))
         return made
+
+    def _warn(self, number: int, answered: Sequence[Answered]) -> None:
+        """Once, of a round in which nothing can be read: all earn the same, and nothing is learned."""
+        read = any(any(one.group.stats.get("parsed", (1.0,))) for one in answered)
+        if not read and not self.unread:
+            self.say(
+                f"round {number}: none of {sum(len(one.texts) for one in answered)} completions ends in what the reward can read, so "
+                "nothing is learned from it: start from a model that was taught so (SFT on --source judge, for verdicts)."
+            )
+        self.unread = not read
 
     def _found(self, number: int, update: int) -> Round | None:
         """The round's file, where it may be taken up; says so."""

@@ -178,6 +178,28 @@ def test_several_turns_are_shown_with_their_speakers():
     assert "User:\n> a\n\nAssistant:\n> b\n\nUser:\n> c\n\nResponse:\n> x" in shown
 
 
+def test_both_orders_have_opposite_verdicts():
+    rows = [scored("Why?", "No.", POOR), scored("Why?", "Because.", GOOD)]
+    *scores, shown, turned = judged(rows, orders="both")
+    assert [*scores, shown] == judged(rows)
+    assert {shown.answer, turned.answer} == {"Preference: A", "Preference: B"}
+    better, worse = shown.answer[-1], turned.answer[-1]
+    assert f"Response {better}:\n> Because." in shown.messages[0]["content"]
+    assert f"Response {worse}:\n> Because." in turned.messages[0]["content"]
+    assert f"Response {worse} is much better." in turned.messages[1]["content"]
+    assert shown.group == turned.group, "of one prompt: split together"
+
+
+def test_an_order_that_cannot_be_is_refused():
+    with pytest.raises(CookbookError, match="orders 'ab' cannot be asked; choose one or both"):
+        judged([scored("Why?", "No.", POOR)], orders="ab")
+
+
+def test_a_tie_is_one_in_both_orders():
+    *_, shown, turned = judged([scored("Why?", "a", GOOD), scored("Why?", "b", GOOD)], orders="both")
+    assert shown.answer == turned.answer == "Preference: tie" and shown.messages != turned.messages
+
+
 def test_position_tells_nothing():
     """Over the embedded world: each verdict's share lies within four standard deviations of a half."""
     made = [

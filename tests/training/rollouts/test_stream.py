@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.parallel.mesh import Mesh, make_mesh
+from cookbook_lib.training.rewards.base import RewardResult
 from cookbook_lib.training.rollouts.stream import RolloutStream
 from tests.ranks import run_ranks
 from tests.training.rollout_run import MOST, Prompts, learn, model_of, rules, stream_of
@@ -71,6 +73,19 @@ def test_validation_gives_every_prompt_once_and_writes_it(mesh, tmp_path: Path) 
     table = pd.read_parquet(tmp_path / "rollouts" / "validation_00000007.parquet")
     assert len(table) == 16 and table.kept.all()
     assert all(not batch.advantages.any() and batch.old_logps.isfinite().all() for batch in first)
+
+
+def test_a_policy_that_nothing_is_read_of_is_told_so_once(mesh) -> None:
+    """A model that was never taught verdicts: every completion earns the same, and the run would go nowhere in silence."""
+
+    def unread(samples) -> RewardResult:
+        nothing = np.zeros(len(samples), np.float32)
+        return RewardResult(nothing, nothing, {"none": nothing}, nothing.astype(bool))
+
+    said: list[str] = []
+    stream = stream_of(mesh, model_of(mesh), reward=unread, say=said.append)
+    stream.step(0), stream.step(1)
+    assert len(said) == 1 and said[0].startswith("round 0: none of 16 completions ends in what the reward can read")
 
 
 @pytest.mark.slow
