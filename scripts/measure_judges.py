@@ -242,13 +242,17 @@ def rows_of(recipe: str, seeds: Sequence[int], found: Sequence[dict[str, Any]]) 
     rows = []
     for section, name in FIGURES[recipe]:
         own = [one[f"{section}: {name}"] for one in found]
-        gain = interval([one["after"]["value"] - one["before"]["value"] for one in own])
+        known = all(one[side] for one in own for side in ("before", "after"))
+        gain = interval([one["after"]["value"] - one["before"]["value"] for one in own]) if known else None
         afters = {f"seed {seed}": shown(one["after"]) for seed, one in zip(seeds, own, strict=True)}
         rows.append({"figure": name, "before": shown(own[0]["before"]), **afters, "gain": shown(gain)})
     return rows
 
 
-def shown(point: dict[str, Any]) -> str:
+def shown(point: dict[str, Any] | None) -> str:
+    """Value and interval; a dash where there is none, as for the correlation of a judge that says the same to all."""
+    if point is None:
+        return "–"
     ends = "" if point["low"] is None else f" [{point['low']:.3f}, {point['high']:.3f}]"
     return f"{point['value']:.3f}{ends}"
 

@@ -41,6 +41,7 @@ from cookbook_lib.parallel.ulysses import check_heads, take_shard, ulysses
 from cookbook_lib.tracking.jsonl import read_metrics
 from cookbook_lib.tracking.tracker import Tracker, Trackers, start_trackers
 from cookbook_lib.training.adapters import add_adapters, export_adapter, fill_adapters, merged_weights
+from cookbook_lib.training.beginning import beginning, refuse_another
 from cookbook_lib.training.checkpoint import Checkpoints, Merge
 from cookbook_lib.training.embedded import cache_folder, resolve_model
 from cookbook_lib.training.meter import Meter
@@ -206,6 +207,7 @@ def open_run(
         meter=Meter(mesh, flops, peak),
         val_meter=Meter(mesh, flops, peak),
         export=partial(_export, config=config, base=base, model=model),
+        began=mesh.on_main(lambda: beginning(config.recipe, base.folder)),
         merge=_merge(config, base, model, mesh),
     )
     resumed = run.progress.step if resume(run) else None
@@ -224,6 +226,8 @@ def resume(run: Run) -> bool:
     state = run.checkpoints.load(run.model, run.optimizer, path if mode == "resume_path" else "auto")
     if state is None:
         return False
+    if mode == "auto":
+        refuse_another(state.get("began", {}), run.began, run.checkpoints.folder)
     run.progress = Progress(**state["progress"])
     run.model.recall(state.get("model", {}))
     return True

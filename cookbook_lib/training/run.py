@@ -72,6 +72,7 @@ class Run:
     meter: Meter
     val_meter: Meter
     export: Callable[[Path, Measured], None]  # writes config, tokenizer and what is known beside the weights
+    began: dict[str, str] = field(default_factory=dict)  # recipe and base (beginning.py); empty: nobody asks
     merge: Merge | None = None  # makes plain weights of a checkpoint that holds an adapter
     tracker: Tracker = field(default_factory=NullTracker)
     progress: Progress = field(default_factory=Progress)
@@ -87,6 +88,11 @@ class Run:
         if self.inside_step:  # an exception in an earlier cell left it half done
             recover(self.model)
         self.model.train()
+        if self.progress.step >= self.plan.total_steps:
+            self.checkpoints.say(
+                f"{self.checkpoints.folder} holds this run, and it has had all of its {self.progress.step} steps: nothing is trained. "
+                "For more, raise trainer.total_epochs; for another run, give it a folder of its own (SAVE_PATH)."
+            )
         if self.progress.step == 0 and self.config.trainer.val_at_start:
             self._validate({})
         self.meter.reset()
@@ -207,7 +213,11 @@ class Run:
     def _save(self, best: bool = False) -> None:
         if self.checkpoints.last_step == self.progress.step and not best:
             return
-        state: dict[str, Any] = {"progress": vars(self.progress).copy(), "model": self.model.facts()}
+        state: dict[str, Any] = {
+            "progress": vars(self.progress).copy(),
+            "model": self.model.facts(),
+            "began": self.began,
+        }
         measured = self.measured  # of now, whenever it is written
         self.checkpoints.save(
             self.progress.step,

@@ -1,6 +1,7 @@
 """What a run does between two steps, where a second start or a second cell meets what the first one left."""
 
 import gc
+import shutil
 import weakref
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch.distributed as dist
 
 from cookbook_lib import training
 from cookbook_lib.config import CookbookError
+from cookbook_lib.training.beginning import beginning, refuse_another
 from cookbook_lib.training.objectives.base import Loss
 from tests.training.embedded_run import config_of, prepared, run_of
 
@@ -41,6 +43,46 @@ def test_a_finished_run_started_again_ends_as_it_did(data: Path, tmp_path: Path)
     again = training.fit(run_of(config_of(data, tmp_path)))
     assert again.progress == first.progress
     assert training.write_summary(again) == training.write_summary(first)
+
+
+def test_a_finished_run_started_again_says_that_nothing_is_trained(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training.fit(run_of(config_of(data, tmp_path)))
+    assert "nothing is trained" not in capsys.readouterr().out
+    training.fit(run_of(config_of(data, tmp_path)))
+    said = f"{tmp_path} holds this run, and it has had all of its 6 steps: nothing is trained."
+    assert said in capsys.readouterr().out
+
+
+def test_another_start_in_the_same_folder_is_refused(data: Path, tmp_path: Path) -> None:
+    """It would find no step left, and the first start's model would be taken for its own."""
+    first = training.fit(run_of(config_of(data, tmp_path / "run")))
+    final = str(first.checkpoints.folder / "sft-final")
+    there = f"model.partial_pretrain={final}"
+    with pytest.raises(
+        CookbookError, match=r"run holds a run that began from .*tiny-.*, and this one begins from .*sft-final: "
+    ):
+        run_of(config_of(data, tmp_path / "run", there))
+    anew = run_of(config_of(data, tmp_path / "run", there, "trainer.resume_mode=disable"))
+    assert anew.progress.step == 0
+
+
+def test_a_start_is_known_by_its_weights(tmp_path: Path) -> None:
+    base, elsewhere = tmp_path / "base", tmp_path / "elsewhere"
+    base.mkdir()
+    (base / "model.safetensors").write_bytes(bytes(range(256)) * 2000)
+    shutil.copytree(base, elsewhere)
+    began = beginning("sft", base)
+    refuse_another(began, beginning("sft", elsewhere), tmp_path)
+    refuse_another({}, began, tmp_path)  # saved before anybody asked
+    with pytest.raises(
+        CookbookError, match="began from sft, and this one begins from dpo: give it a folder of its own"
+    ):
+        refuse_another(began, beginning("dpo", base), tmp_path)
+    (base / "model.safetensors").write_bytes(bytes(reversed(range(256))) * 2000)
+    with pytest.raises(CookbookError, match="base as it was then, and this one begins from what is there now"):
+        refuse_another(began, beginning("sft", base), tmp_path)
 
 
 def test_another_runs_last_checkpoint_becomes_this_runs_final_model(data: Path, tmp_path: Path) -> None:
