@@ -128,7 +128,8 @@ def open_rollouts(
         _forwards(config, base, mesh, policy.model),
         place=lambda batch: take_shard(batch.to(mesh.device), mesh),
         folder=Path(config.trainer.default_local_dir) if config.rollout.save else None,
-        settings=[asdict(section) for section in (config.algorithm, config.rollout, config.reward, config.judge)],
+        settings=[reward.version]
+        + [asdict(section) for section in (config.algorithm, config.rollout, config.reward, config.judge)],
         reuse=config.trainer.resume_mode != "disable",
     )
 
@@ -158,7 +159,10 @@ def _engine(config: Config, base: Base, mesh: Mesh, model: PackedModel) -> Engin
         return VllmEngine(
             base.folder, mesh, max_length=config.data.max_length, dtype=dtype, memory=memory, trust_remote_code=trust
         )
-    return OwnEngine(model, mesh.device, dtype=dtype, folder=base.folder, trust_remote_code=trust)
+    most = config.rollout.max_batch_tokens
+    return OwnEngine(
+        model, mesh.device, dtype=dtype, max_batch_tokens=most, folder=base.folder, trust_remote_code=trust
+    )
 
 
 def _rules(config: Config, base: Base, training: bool) -> Rules:

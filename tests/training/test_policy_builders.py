@@ -10,18 +10,22 @@ from cookbook_lib.data.judge.rubrics import load_rubric
 from cookbook_lib.parallel.mesh import make_mesh
 from cookbook_lib.training.builders import open_base
 from cookbook_lib.training.policy_builders import open_tasks
+from cookbook_lib.training.recipes import open_recipe
 
 ASKED = ({"role": "user", "content": "Who keeps an owl?"}, {"role": "assistant", "content": "Ada does."})
 
 
-def opened(folder, rubric_of_prompts, *overrides):
+def config_of(folder, rubric_of_prompts, *overrides):
     task = JudgeTask(score_prompt(ASKED, load_rubric(rubric_of_prompts)), "score", 4, "here", "judge")
     write_tasks(folder / "tasks.parquet", [task])
-    config = load_config(
+    return load_config(
         "generative/pointwise", ["smoke"], ["model.partial_pretrain=tiny", *overrides],
         environ={}, train_file=str(folder / "tasks.parquet"), val_file=str(folder / "tasks.parquet"), save_path=str(folder / "run"),
     )  # fmt: skip
-    mesh = make_mesh(device="cpu")
+
+
+def opened(folder, rubric_of_prompts, *overrides):
+    config, mesh = config_of(folder, rubric_of_prompts, *overrides), make_mesh(device="cpu")
     return open_tasks(config, open_base(config, mesh), mesh)
 
 
@@ -35,3 +39,14 @@ def test_a_rubric_that_no_prompt_asks_by_is_refused(tmp_path):
 def test_the_rubric_of_the_prompts_is_taken(tmp_path):
     assert len(opened(tmp_path, "correctness", "judge.rubric=correctness").train) == 1
     assert len(opened(tmp_path, "correctness").train) == 1
+
+
+def test_rounds_are_known_by_the_text_of_the_reward_that_paid_them(tmp_path):
+    """Edited between two starts, `reward.custom` names the same file; the rounds of the first start are not the second's."""
+    file = tmp_path / "mine.py"
+    own = ["reward.functions=[custom]", f"reward.custom={file}:paid", "rollout.updates=1"]
+    known = []
+    for paid in ("0.5", "0.5", "0.25"):
+        file.write_text(f"def paid(samples):\n    return [{paid} for sample in samples]\n")
+        known.append(open_recipe(config_of(tmp_path, "helpfulness", *own), make_mesh(device="cpu")).loader.settings)
+    assert known[0] == known[1] != known[2]

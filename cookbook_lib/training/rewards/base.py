@@ -19,6 +19,8 @@ from cookbook_lib.data.judge.records import JudgeTask
 from cookbook_lib.data.judge.verdicts import begun_by as begun_by
 from cookbook_lib.data.origin import RowError
 
+REWARD_VERSION = 1  # a new one when a completion earns something else, also by another reading of its verdict
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -47,7 +49,8 @@ class Part:
     """One function among those that make the reward.
 
     lowest: nothing it pays is less (infinity is no answer). check: raises RowError or CookbookError for tasks that it
-    cannot judge. place: where the user's function is written, for sentences about it; empty for ours.
+    cannot judge. place: where the user's function is written, for sentences about it; empty for ours. source: sha256 of that
+    file as it was run, so that a run knows the rewards of an earlier text of it from its own.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Part:
     weight: float = 1.0
     check: TaskCheck | None = None
     place: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)

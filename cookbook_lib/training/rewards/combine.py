@@ -25,7 +25,7 @@ from cookbook_lib.config import CookbookError
 from cookbook_lib.config.policy_schema import RewardConfig
 from cookbook_lib.data.judge.records import JudgeTask
 from cookbook_lib.training.rewards.asking import ask
-from cookbook_lib.training.rewards.base import Part, RewardResult, Sample
+from cookbook_lib.training.rewards.base import REWARD_VERSION, Part, RewardResult, Sample
 from cookbook_lib.training.rewards.catalog import part_named
 from cookbook_lib.training.rewards.custom import custom_part
 from cookbook_lib.training.rewards.length import shaped
@@ -44,6 +44,11 @@ class Reward:
     def lowest(self) -> float:
         """What a sample without a verdict gets, before any normalising."""
         return sum(part.weight * part.lowest for part in self.parts)
+
+    @property
+    def version(self) -> str:
+        """Another one where the same completions may earn something else, though the config is the same."""
+        return " ".join([f"rewards {REWARD_VERSION}", *filter(None, (part.source for part in self.parts))])
 
     def check(self, tasks: Sequence[JudgeTask]) -> None:
         """Raises RowError or CookbookError for tasks that some part cannot judge: before the first step, not in it."""

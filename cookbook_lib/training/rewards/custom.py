@@ -9,6 +9,9 @@
 
 A sample is `base.Sample`: text, task (prompt, truth, data_source, extra, ...), finished, tokens, group. None says that
 there is no verdict. Every process runs the file, and the first of them asks the function.
+
+A run takes up the rounds that it finds only where the file is the one by which they were paid. What the file imports or
+reads is not looked at: after a change there, begin in another folder.
 """
 
 from __future__ import annotations
@@ -37,8 +40,9 @@ def custom_part(place: str, weight: float = 1.0) -> Part:
     place: path/to/file.py:function, the path from the working directory.
     """
     path, name = _split(place)
+    source = hashlib.sha256(path.read_bytes()).hexdigest()
     function = _function(_module(path), path, name)
-    return Part("custom", function, _lowest(function, path, name), weight, place=f"{path}:{name}")
+    return Part("custom", function, _lowest(function, path, name), weight, place=f"{path}:{name}", source=source)
 
 
 def _split(place: str) -> tuple[Path, str]:

@@ -37,9 +37,9 @@ class RolloutStream:
     """The batches of reinforcement learning, with a loader's face: step, steps, rows, layout, positions, epoch.
 
     folder: the run's, where rounds are kept; None keeps nothing, and a run that goes on inside a round makes the round anew with
-    the weights that it has by then. settings: further things that a round depends on (the reward's config), for knowing one's
-    own rounds again. reuse=False: never read a round at whose beginning the run stands. Every method is collective. Raises
-    CookbookError for prompts that do not fit.
+    the weights that it has by then. settings: further things that a round depends on (the reward's config, and the version of
+    its functions), for knowing one's own rounds again. reuse=False: never read a round at whose beginning the run stands. Every
+    method is collective. Raises CookbookError for prompts that do not fit.
     """
 
     max_rows: int | None = None  # the token budget decides how many forwards a step has, in either form

@@ -32,6 +32,15 @@ def test_one_function(reward_of):
     assert reward(SAMPLES).total.tolist() == [11, 14, 11]
 
 
+def test_another_text_of_the_same_file_is_another_version(reward_of):
+    """What a round has earned is known by it: the path alone says nothing."""
+    one, again, other = (
+        reward_of(f"def mine(samples):\n    return [{paid} for s in samples]\n") for paid in ("1.0", "1.0", "-1.0 + 2")
+    )
+    assert one.version == again.version != other.version
+    assert open_reward(RewardConfig(functions=["exact"]), max_new_tokens=8).version.startswith("rewards ")
+
+
 def test_beside_ours_with_a_weight(reward_of):
     source = "def mine(samples):\n    return [s.tokens for s in samples]\n"
     result = reward_of(source, ["exact", "custom"], weights=[1.0, 0.5])(SAMPLES)
