@@ -125,10 +125,11 @@ def _validation(config: Config) -> Broken:
 
 
 def _engine(config: Config) -> Broken:
-    key = "rollout.engine"
-    if config.rollout.engine != "vllm":
-        for memory in changed(config, "rollout.gpu_memory_utilization"):
-            yield memory, "has no effect while rollout.engine is own; remove it, or set rollout.engine=vllm"
+    key, engine = "rollout.engine", config.rollout.engine
+    memory, other = ("max_batch_tokens", "own") if engine == "vllm" else ("gpu_memory_utilization", "vllm")
+    for ineffective in changed(config, f"rollout.{memory}"):
+        yield ineffective, f"has no effect while {key} is {engine}; remove it, or set {key}={other}"
+    if engine != "vllm":
         return
     if config.trainer.device == "cpu":
         yield key, "is vllm, which needs CUDA, and trainer.device is cpu; change one of the two"

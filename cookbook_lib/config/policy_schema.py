@@ -108,6 +108,9 @@ class RolloutConfig:
     """vllm only: share of a GPU's memory that it may take, its copy of the weights and its cache together."""
     updates: int = 1
     """Optimizer steps made of one round; it divides data.train_batch_size. 1 = every completion comes from the weights
+    max_batch_tokens: int = 65536
+    """own only: tokens of the completions that are decoded at once, each counted with its prompt and at its longest; one
+    completion always goes. The first to lower when generation runs out of memory."""
     that learn from it."""
     val_n: int = 1
     """Completions of each validation prompt."""

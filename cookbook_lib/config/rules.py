@@ -70,6 +70,7 @@ RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "rollout.top_p": ("above 0 and at most 1", lambda v: 0 < v <= 1),
     "rollout.top_k": ("-1 (all) or at least 1", lambda v: v == -1 or v >= 1),
     "rollout.max_new_tokens": ("at least 1", lambda v: v >= 1),
+    "rollout.max_batch_tokens": ("at least 1", lambda v: v >= 1),
     "rollout.gpu_memory_utilization": ("a share above 0 and below 1", lambda v: 0 < v < 1),
     "rollout.updates": ("at least 1", lambda v: v >= 1),
     "rollout.val_n": ("at least 1", lambda v: v >= 1),

@@ -48,6 +48,18 @@ class _Row:
         return self.number, Completion(tuple(self.ids), stop is not None, stop, tuple(self.logps))
 
 
+@dataclass(frozen=True)
+class _Limits:
+    rows: int
+    tokens: int | None  # of all rows together, each at its longest
+    new: int  # tokens of a row's completion, at most
+
+    def at(self, width: int) -> int:
+        """Rows that go together when the longest of their prompts has `width` tokens."""
+        fit = self.rows if self.tokens is None else self.tokens // (width + self.new)
+        return max(min(fit, self.rows), 1)
+
+
 @torch.inference_mode()
 def generate(
     model: Any,
@@ -60,24 +72,26 @@ def generate(
     top_k: int = 0,
     seed: int | Sequence[int] = 0,
     batch_size: int = 16,
+    max_batch_tokens: int | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> list[Completion]:
     """One completion for each prompt (token ids), in the order of the prompts; several for one that is given several times.
 
     stop_ids: any of these tokens ends a row; those of the model's generation config do so as well. temperature: 0 takes
     the likeliest token; above, tokens are drawn from softmax(logits / temperature), of which top_k and top_p leave a part
-    (models/sampling.py). seed: one for all, or one for each row. batch_size: rows at a time. progress: called with the
-    number of rows just finished. Raises CookbookError for what cannot be generated from, and for a model whose
+    (models/sampling.py). seed: one for all, or one for each row. batch_size: rows at a time. max_batch_tokens:
+    fewer, where they would have more tokens together, padding too, at their longest; one at least. progress: called with
+    the number of rows just finished. Raises CookbookError for what cannot be generated from, and for a model whose
     probabilities are not finite. The model is put in evaluation mode.
     """
     how = Sampling(temperature, top_p, top_k)
-    _check(model, prompts, max_new_tokens, batch_size)
+    _check(model, prompts, max_new_tokens, batch_size=batch_size, max_batch_tokens=max_batch_tokens)
     stops = set(stop_ids) | configured_stops(model)
     model.eval()
     seeds = [seed * 1_000_003 + i for i in range(len(prompts))] if isinstance(seed, int) else seed
     rows = [_Row(i, prompt, own) for i, (prompt, own) in enumerate(zip(prompts, seeds, strict=True))]
     done: dict[int, Completion] = {}
-    for batch in _batches(rows, batch_size):
+    for batch in _batches(rows, _Limits(batch_size, max_batch_tokens, max_new_tokens)):
         for number, completion in _answers(model, batch, stops, max_new_tokens, how):
             done[number] = completion
             if progress:
@@ -93,17 +107,19 @@ def configured_stops(model: Any) -> set[int]:
     return {configured} if isinstance(configured, int) else set(configured)
 
 
-def _batches(rows: list[_Row], batch_size: int) -> Iterator[list[list[_Row]]]:
-    """Rows of one prompt together, and the longest prompts first: what does not fit into memory fails at once."""
+def _batches(rows: list[_Row], limits: _Limits) -> Iterator[list[list[_Row]]]:
+    """Rows of one prompt together, and the longest prompts first: what does not fit into memory fails at once.
+
+    A batch is as wide as its first prompt. More rows of one prompt than fit are cut, and each part computes the prompt anew.
+    """
     families: dict[tuple[int, ...], list[_Row]] = {}
     for row in rows:
         families.setdefault(tuple(row.prompt), []).append(row)
     batch: list[list[_Row]] = []
     for prompt in sorted(families, key=lambda prompt: -len(prompt)):
-        family = families[prompt]
-        parts = [family[start : start + batch_size] for start in range(0, len(family), batch_size)]
-        for part in parts:
-            if sum(map(len, batch)) + len(part) > batch_size:
+        family, most = families[prompt], limits.at(len(prompt))
+        for part in (family[start : start + most] for start in range(0, len(family), most)):
+            if batch and sum(map(len, batch)) + len(part) > limits.at(len(batch[0][0].prompt)):
                 yield batch
                 batch = []
             batch.append(part)
@@ -182,11 +198,10 @@ def _known(token: int, row: _Row) -> int:
     return token
 
 
-def _check(model: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int, batch_size: int) -> None:
-    if min(max_new_tokens, batch_size) < 1:
-        raise CookbookError(
-            f"cannot generate with max_new_tokens={max_new_tokens}, batch_size={batch_size}: both are at least 1."
-        )
+def _check(model: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int, **limits: int | None) -> None:
+    for name, limit in ({"max_new_tokens": max_new_tokens} | limits).items():
+        if limit is not None and limit < 1:
+            raise CookbookError(f"cannot generate with {name}={limit}: it is at least 1.")
     config = model.config.get_text_config()
     room = getattr(config, "max_position_embeddings", None) or float("inf")
     for i, prompt in enumerate(prompts):

@@ -12,6 +12,7 @@ What differs from builders.py is here; `fit` and everything after it are the sam
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.config.schema import Config
@@ -44,6 +45,8 @@ from cookbook_lib.training.rollouts.settling import advantages_by
 from cookbook_lib.training.rollouts.stream import RolloutStream
 from cookbook_lib.training.rollouts.vllm import VllmEngine
 from cookbook_lib.training.self_test import compute_dtype
+
+OF_MEMORY = ("max_batch_tokens", "gpu_memory_utilization")  # of rollout: they decide nothing that is said
 
 
 def open_tasks(config: Config, base: Base, mesh: Mesh) -> Data:
@@ -128,8 +131,7 @@ def open_rollouts(
         _forwards(config, base, mesh, policy.model),
         place=lambda batch: take_shard(batch.to(mesh.device), mesh),
         folder=Path(config.trainer.default_local_dir) if config.rollout.save else None,
-        settings=[reward.version]
-        + [asdict(section) for section in (config.algorithm, config.rollout, config.reward, config.judge)],
+        settings=_known_by(config, reward),
         reuse=config.trainer.resume_mode != "disable",
     )
 
@@ -154,6 +156,12 @@ def open_referenced_pairs(config: Config, base: Base, mesh: Mesh, model: PackedM
 
 def _engine(config: Config, base: Base, mesh: Mesh, model: PackedModel) -> Engine:
     dtype, trust = compute_dtype(config), config.model.trust_remote_code
+def _known_by(config: Config, reward: Reward) -> list[Any]:
+    """What a round is made by, beside its rules; a run that goes on with less memory keeps its rounds."""
+    sections = [asdict(section) for section in (config.algorithm, config.rollout, config.reward, config.judge)]
+    return [reward.version, *({k: v for k, v in section.items() if k not in OF_MEMORY} for section in sections)]
+
+
     if config.rollout.engine == "vllm":
         memory = config.rollout.gpu_memory_utilization
         return VllmEngine(

@@ -118,6 +118,7 @@ def test_the_seed_s_way_to_spell_dr_grpo(load):
         (POINTS, "rollout.val_n=4", "greedy completions of one prompt are all the same"),
         (POINTS, "rollout.engine=vllm trainer.device=cpu", "is vllm, which needs CUDA, and trainer.device is cpu"),
         (POINTS, "rollout.engine=sglang", "must be one of own, vllm"),
+        (POINTS, "rollout.max_batch_tokens=0", "rollout.max_batch_tokens is 0, but must be at least 1"),
         (POINTS, "rollout.gpu_memory_utilization=0.6", "has no effect while rollout.engine is own"),
         (POINTS, "rollout.n=0", "rollout.n is 0, but must be at least 1"),
         (POINTS, "reward.functions=[correct]", "names correct, which judges verdicts on two answers; generative_pointwise has none"),
@@ -159,6 +160,13 @@ def test_vllm_must_be_installed(load, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(CookbookError, match="is vllm, but vllm is not installed; pip install vllm, or set own"):
         load(POINTS, "rollout.engine=vllm")
+
+
+def test_vllm_has_no_use_for_the_own_engine_s_budget(load, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    told = "rollout.max_batch_tokens has no effect while rollout.engine is vllm; remove it, or set rollout.engine=own"
+    with pytest.raises(CookbookError, match=told):
+        load(POINTS, "rollout.engine=vllm", "rollout.max_batch_tokens=9")
 
 
 def test_two_rewards_may_be_normalised(load):

@@ -157,6 +157,7 @@ def test_the_model_is_in_evaluation_mode_and_keeps_no_graph(qwen):
         ([[64]], {}, "prompt 0 has token 64, the model knows 64: the tokenizer is of another model"),
         ([[1]], {"max_new_tokens": 0}, "max_new_tokens=0"),
         ([[1]], {"batch_size": 0}, "batch_size=0"),
+        ([[1]], {"max_batch_tokens": 0}, "max_batch_tokens=0: it is at least 1"),
         ([[1]], {"temperature": -1.0}, "temperature=-1.0"),
         ([[1]], {"temperature": float("nan")}, "temperature=nan"),
     ],
@@ -192,6 +193,21 @@ def test_a_prompt_that_is_given_several_times_is_computed_once(model):
     assert together == alone
     assert len({together[i].ids for i in (0, 2, 3)}) == 3
     assert together == generate(model, asked, batch_size=2, **options), "a family larger than a batch is cut"
+
+
+@pytest.mark.parametrize("budget", [1, 30, 45, 63, 1000])
+def test_no_more_tokens_at_once_than_the_budget(model, budget):
+    asked = [PROMPTS[i] for i in (2, 0, 2, 2, 1, 0, 4, 3)]
+    options = {"stop_ids": {3}, "max_new_tokens": 12, "temperature": 1.0, "seed": list(range(8)), "batch_size": 8}
+    whole, seen = generate(model, asked, **options), []
+    hook = model.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(tuple(kwargs["attention_mask"].shape)), with_kwargs=True
+    )
+    assert generate(model, asked, max_batch_tokens=budget, **options) == whole
+    hook.remove()
+    longest = max(rows * width for rows, width in seen)
+    assert longest <= max(budget, len(PROMPTS[2]) + 12), "one row always goes"
+    assert {1: 1, 1000: 8}.get(budget, 2) <= max(rows for rows, _ in seen) <= {1: 1}.get(budget, 8)
 
 
 def test_log_probabilities_are_those_of_a_plain_forward(model):

@@ -50,3 +50,12 @@ def test_rounds_are_known_by_the_text_of_the_reward_that_paid_them(tmp_path):
         file.write_text(f"def paid(samples):\n    return [{paid} for sample in samples]\n")
         known.append(open_recipe(config_of(tmp_path, "helpfulness", *own), make_mesh(device="cpu")).loader.settings)
     assert known[0] == known[1] != known[2]
+
+
+def test_the_own_engine_gets_its_budget_which_no_round_is_known_by(tmp_path):
+    few, many = (
+        open_recipe(config_of(tmp_path, "helpfulness", *own), make_mesh(device="cpu")).loader
+        for own in (["rollout.max_batch_tokens=900"], [])
+    )
+    assert (few.policy.engine.max_batch_tokens, many.policy.engine.max_batch_tokens) == (900, 65536)
+    assert few.settings == many.settings

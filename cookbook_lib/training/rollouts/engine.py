@@ -63,7 +63,8 @@ class OwnEngine:
     """A plain transformers model that answers with the policy's weights.
 
     Made on every rank alike, from the model that is trained; it has no weights before the first `refresh`. folder: the base's,
-    whose generation config may name further end tokens. dtype: what training computes in. batch_size: completions at a time.
+    whose generation config may name further end tokens. dtype: what training computes in. batch_size: completions at a time, fewer
+    where they would have more than max_batch_tokens together, each with its prompt and at its longest.
     """
 
     def __init__(
@@ -73,10 +74,12 @@ class OwnEngine:
         *,
         dtype: torch.dtype = torch.float32,
         batch_size: int = 64,
+        max_batch_tokens: int | None = None,
         folder: Path | None = None,
         trust_remote_code: bool = False,
     ) -> None:
-        self.device, self.dtype, self.batch_size = device, dtype, batch_size
+        self.device, self.dtype = device, dtype
+        self.batch_size, self.max_batch_tokens = batch_size, max_batch_tokens
         config = copy.deepcopy(model.hf.config)
         with torch.device("meta"):
             self.hf: Any = AutoModelForCausalLM.from_config(
@@ -110,6 +113,7 @@ class OwnEngine:
                 top_k=how.top_k,
                 seed=[seed for own in seeds for seed in own],
                 batch_size=self.batch_size,
+                max_batch_tokens=self.max_batch_tokens,
                 progress=progress,
             )
         )

@@ -83,6 +83,18 @@ def test_what_a_prompt_is_answered_does_not_depend_on_the_others():
     assert len({tuple(ids.tolist()) for ids in alone.completions}) == 4
 
 
+def test_a_small_budget_of_tokens_changes_no_answer():
+    mesh = make_mesh(device="cpu")
+    model, prompts = model_of(mesh), Prompts.of()
+    wide, narrow = (OwnEngine(model, mesh.device, max_batch_tokens=most) for most in (None, 2 * MOST + 20))
+    for engine in (wide, narrow):
+        engine.refresh(model)
+    for one, other in zip(answered(wide, prompts), answered(narrow, prompts), strict=True):
+        assert [ids.tolist() for ids in one.completions] == [ids.tolist() for ids in other.completions]
+        for logps, others in zip(one.logps, other.logps, strict=True):
+            np.testing.assert_allclose(logps, others, atol=1e-5)
+
+
 def test_the_base_s_generation_config_names_further_ends(tmp_path):
     mesh = make_mesh(device="cpu")
     model = model_of(mesh)
