@@ -102,15 +102,19 @@ class RolloutConfig:
     """Sample from this many most probable tokens; -1 = all."""
     max_new_tokens: int = 512
     """Longest completion, tokens; prompts have data.max_length minus this."""
+    thinking: bool = False
+    """Leave the reasoning open, for models whose chat template knows enable_thinking: the completion thinks first, and the
+    verdict counts after </think>. false: such a template closes an empty <think></think>, and the model answers at once. A
+    template that does not know it prompts as it always does. Evaluation asks as the run did."""
     engine: Literal["own", "vllm"] = "own"
     """Who generates: own, the weights in training where they lie (CPU too); vllm, `pip install vllm`, CUDA."""
+    max_batch_tokens: int = 65536
+    """own only: tokens of the completions that are decoded at once, each counted with its prompt and at its longest; one
+    completion always goes. The first to lower when generation runs out of memory."""
     gpu_memory_utilization: float = 0.4
     """vllm only: share of a GPU's memory that it may take, its copy of the weights and its cache together."""
     updates: int = 1
     """Optimizer steps made of one round; it divides data.train_batch_size. 1 = every completion comes from the weights
-    max_batch_tokens: int = 65536
-    """own only: tokens of the completions that are decoded at once, each counted with its prompt and at its longest; one
-    completion always goes. The first to lower when generation runs out of memory."""
     that learn from it."""
     val_n: int = 1
     """Completions of each validation prompt."""

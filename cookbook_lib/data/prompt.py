@@ -27,8 +27,9 @@ def prompt_ids(
 ) -> list[int]:
     """Token ids (T,) of messages that the assistant is to answer.
 
-    thinking: the prompt as the template gives it, after which a thinking model thinks. False: what training put before an
-    answer without thinking, for some templates an empty block, <think></think>; for the others it is the same.
+    thinking: the prompt as the template gives it where thinking is enabled (`enable_thinking`), after which a thinking model
+    thinks. False: what training put before an answer without thinking, for some templates an empty block, <think></think>;
+    for the others it is the same.
     Raises RowError for messages that break the schema, RowRefused where the template objects to them, CookbookError for a
     tokenizer or template that cannot be used at all.
     """
@@ -43,7 +44,7 @@ def prompt_ids(
     protected = encoder.protection.forged([own, described])
     if protected:
         own, described = encoder.protection.put(own), encoder.protection.put(described)
-    text = encoder.render(own, described, prompt=True)
+    text = encoder.render(own, described, prompt=True, thinking=thinking)
     if not thinking:
         text = without_open_thinking(text) + (encoder.scaffold.lead if "<think>" in encoder.scaffold.lead else "")
     return encoder.tokens(text, protected).ids.tolist()

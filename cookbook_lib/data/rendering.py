@@ -42,9 +42,14 @@ class Renderer:
         """Whether the template says by {% generation %} what the assistant generates."""
         return bool(GENERATION.search(self.template))
 
-    def __call__(self, messages: list[dict], tools: list[Any] | None, prompt: bool = False) -> str:
-        """The text, with the header of the next answer if `prompt`. Raises RowRefused where the template objects."""
-        return self.with_answers(messages, tools, prompt)[0]
+    def __call__(
+        self, messages: list[dict], tools: list[Any] | None, prompt: bool = False, thinking: bool = False
+    ) -> str:
+        """The text, with the header of the next answer if `prompt`. Raises RowRefused where the template objects.
+
+        thinking: ask for it, by the name that most templates know; for those that do not, the text is the same.
+        """
+        return self.with_answers(messages, tools, prompt, **({"enable_thinking": True} if thinking else {}))[0]
 
     def accepts(self, messages: list[dict], tools: list[Any] | None) -> bool:
         """Whether the template renders this conversation."""
@@ -55,10 +60,11 @@ class Renderer:
         return True
 
     def with_answers(
-        self, messages: list[dict], tools: list[Any] | None, prompt: bool = False
+        self, messages: list[dict], tools: list[Any] | None, prompt: bool = False, **variables: Any
     ) -> tuple[str, list[tuple[int, int]]]:
-        """The text, and the characters inside {% generation %} (none in a template without)."""
+        """The text, and the characters inside {% generation %} (none in a template without). variables: the template's own."""
         options: dict[str, Any] = {
+            **variables,
             "chat_template": self.template,
             "add_generation_prompt": prompt,
             "return_assistant_tokens_mask": self.marks_answers,

@@ -44,7 +44,8 @@ class JudgesCompared:
 
 
 def compare_judges(config: Config, before: Path, after: Path, tasks: Sequence[JudgeTask]) -> JudgesCompared:
-    """Both models on `tasks`, one text a prompt, at most config.rollout.max_new_tokens tokens long.
+    """Both models on `tasks`, one text a prompt, at most config.rollout.max_new_tokens tokens long, asked as the run asked
+    (rollout.thinking).
 
     Raises CookbookError where no task asks for a verdict, and for folders that hold no language model.
     """
@@ -53,6 +54,7 @@ def compare_judges(config: Config, before: Path, after: Path, tasks: Sequence[Ju
             folder,
             name=name,
             max_new_tokens=config.rollout.max_new_tokens,
+            thinking=config.rollout.thinking,
             device=config.trainer.device,
             trust_remote_code=config.model.trust_remote_code,
             keep=True,

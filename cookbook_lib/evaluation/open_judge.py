@@ -4,7 +4,8 @@
     a causal model                       ─▶ GenerativeJudge    writes a verdict: compares pairs, scores single answers
     the same, of recipe generative_pointwise ─▶ ScoringJudge   writes scores, and compares by them
 
-A generative run's own rubric and length of answers are used unless others are given: they are in the config.yaml beside it.
+A generative run's own rubric, length of answers and thinking are used unless others are given: they are in the config.yaml
+beside it.
 """
 
 from pathlib import Path
@@ -50,7 +51,7 @@ def open_generative(
     by: By | None = None,
     rubric: str | Path | None = None,
     max_new_tokens: int | None = None,
-    thinking: bool = False,
+    thinking: bool | None = None,
     batch_size: int | None = None,
     device: str = "auto",
     dtype: str = "auto",
@@ -60,14 +61,15 @@ def open_generative(
     """The causal language model in a folder as a judge; `options` are GenerativeJudge's.
 
     by: whether pairs are compared side by side or by the scores of their answers; None is what the model was trained for.
+    thinking: see `prompt_ids`; None is as it was trained, and without where that is not known.
     Raises CookbookError for a reward model.
     """
     checkpoint = open_checkpoint(path)
-    run = checkpoint.run
+    run, rollout = checkpoint.run, checkpoint.run.get("rollout") or {}
     generator = LocalGenerator(
         checkpoint.folder,
-        max_new_tokens=max_new_tokens or (run.get("rollout") or {}).get("max_new_tokens") or NEW_TOKENS,
-        thinking=thinking,
+        max_new_tokens=max_new_tokens or rollout.get("max_new_tokens") or NEW_TOKENS,
+        thinking=bool(rollout.get("thinking")) if thinking is None else thinking,
         batch_size=batch_size,
         device=device,
         dtype=dtype,

@@ -58,7 +58,9 @@ def open_tasks(config: Config, base: Base, mesh: Mesh) -> Data:
     rubric = load_rubric(config.judge.rubric)
 
     def read(files: str | list[str], limit: int) -> TaskSet:
-        tasks = tokenize_tasks(files, base.tokenizer, max_prompt_length=most, limit=limit, rubric=rubric)
+        tasks = tokenize_tasks(
+            files, base.tokenizer, max_prompt_length=most, limit=limit, rubric=rubric, thinking=config.rollout.thinking
+        )
         if config.judge.rubric is not None and not any(asks_by(rubric, item.task) for item in tasks.items):
             raise CookbookError(
                 f"judge.rubric is {config.judge.rubric}, but no prompt of {files} asks by it: theirs was chosen when they were "
@@ -154,14 +156,14 @@ def open_referenced_pairs(config: Config, base: Base, mesh: Mesh, model: PackedM
     return Data(train, val)
 
 
-def _engine(config: Config, base: Base, mesh: Mesh, model: PackedModel) -> Engine:
-    dtype, trust = compute_dtype(config), config.model.trust_remote_code
 def _known_by(config: Config, reward: Reward) -> list[Any]:
     """What a round is made by, beside its rules; a run that goes on with less memory keeps its rounds."""
     sections = [asdict(section) for section in (config.algorithm, config.rollout, config.reward, config.judge)]
     return [reward.version, *({k: v for k, v in section.items() if k not in OF_MEMORY} for section in sections)]
 
 
+def _engine(config: Config, base: Base, mesh: Mesh, model: PackedModel) -> Engine:
+    dtype, trust = compute_dtype(config), config.model.trust_remote_code
     if config.rollout.engine == "vllm":
         memory = config.rollout.gpu_memory_utilization
         return VllmEngine(

@@ -25,6 +25,16 @@ def test_it_is_what_apply_chat_template_gives(tokenizer):
     assert prompt_ids(QUESTION, tokenizer) == unthinking
 
 
+def test_thinking_is_asked_of_a_template_that_does_not_think_by_itself():
+    """Some leave it to be enabled; and one that does not know the word says what it always says."""
+    plain = resolve_template("chatml", None)
+    thinker = plain + "{%- if add_generation_prompt and enable_thinking %}{{ '<think>' }}{%- endif %}"
+    for template, opened in ((thinker, "<think>"), (plain, "")):
+        tokenizer = train_tokenizer(["Hello, who is there?"] * 5, template, 320)
+        without, thinking = (tokenizer.decode(prompt_ids(QUESTION, tokenizer, thinking=t)) for t in (False, True))
+        assert without.endswith("<|im_start|>assistant\n") and thinking == without + opened
+
+
 def test_learning_begins_where_the_prompt_ends_and_ends_at_a_stop(tokenizer):
     example = encode(Conversation((*QUESTION, ANSWER)), tokenizer, max_length=200)
     prompt = prompt_ids(QUESTION, tokenizer)

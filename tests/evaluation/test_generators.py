@@ -100,13 +100,15 @@ def test_a_generative_run_says_how_its_judge_is_asked(checkpoint, tmp_path):
     """Its rubric, the length of its answers, and whether it compares or scores: from the run beside it."""
     rubric = tmp_path / "rubric.yaml"
     rubric.write_text("name: mine\nversion: 3\ntask: Judge it.\nlevels:\n  1: bad\n  2: good\n")
-    run = {"recipe": "generative_pointwise", "rollout": {"max_new_tokens": 33}, "judge": {"rubric": str(rubric)}}
+    rollout = {"max_new_tokens": 33, "thinking": True}
+    run = {"recipe": "generative_pointwise", "rollout": rollout, "judge": {"rubric": str(rubric)}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(run))
     final = tmp_path / "judge-final"
     shutil.copytree(checkpoint, final)
     (final / "cookbook.json").write_text(json.dumps({"recipe": "generative_pointwise"}))
     judge = open_generative(final)
     assert isinstance(judge, ScoringJudge) and judge.rubric.title == "mine 3" and judge.generator.max_new_tokens == 33
+    assert judge.generator.thinking and not open_generative(final, thinking=False).generator.thinking
     own = open_generative(final, by="comparisons", rubric="full", max_new_tokens=8, votes=2)
     assert not isinstance(own, ScoringJudge) and (own.rubric.name, own.generator.max_new_tokens, own.votes) == (
         "full",

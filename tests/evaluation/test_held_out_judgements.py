@@ -40,6 +40,23 @@ def compared(monkeypatch, tmp_path):
     return compare
 
 
+def test_both_are_asked_as_the_run_asked(monkeypatch, tmp_path):
+    """A judge that learned to think is not measured with its thinking closed."""
+    from cookbook_lib.config import load_config
+
+    seen = []
+
+    def opened(folder, *, name, keep, thinking, **_):
+        seen.append(thinking)
+        return GenerativeJudge(Writer("Score: 4"), name=name, keep=keep)
+
+    monkeypatch.setattr(held_out_judgements, "open_generative", opened)
+    for override in ([], ["rollout.thinking=true"]):
+        config = load_config("generative/pointwise", ["smoke"], override, environ={})
+        compare_judges(config, tmp_path / "a", tmp_path / "b", [scored("An owl.", 4)])
+    assert seen == [False, False, True, True]
+
+
 def scored(answer: str, truth: int) -> JudgeTask:
     return JudgeTask(score_prompt([*ASKED, {"role": "assistant", "content": answer}]), "score", truth, "test")
 

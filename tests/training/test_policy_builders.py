@@ -59,3 +59,20 @@ def test_the_own_engine_gets_its_budget_which_no_round_is_known_by(tmp_path):
     )
     assert (few.policy.engine.max_batch_tokens, many.policy.engine.max_batch_tokens) == (900, 65536)
     assert few.settings == many.settings
+
+
+def test_a_thinking_judge_is_prompted_to_think(tmp_path):
+    """By a template that knows enable_thinking: else it would always find an empty thought that is closed."""
+    ends = [
+        first_prompt(tmp_path, "data.chat_template=qwen3", f"rollout.thinking={thinking}")
+        for thinking in ("false", "true")
+    ]
+    assert ends[0].endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
+    assert ends[1].endswith("<|im_start|>assistant\n")
+
+
+def first_prompt(folder, *overrides):
+    """The first prompt of the run, as text."""
+    config, mesh = config_of(folder, "helpfulness", *overrides), make_mesh(device="cpu")
+    base = open_base(config, mesh)
+    return base.tokenizer.decode(open_tasks(config, base, mesh).train[0].ids)
