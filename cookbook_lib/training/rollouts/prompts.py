@@ -3,6 +3,7 @@
     units      prompts; or both orders of a pair, which are asked together, for a reward may compare them
     round k    the k-th batch of a seeded permutation of the units, epoch after epoch
     batch b    of round k, b > 0: the same of another permutation: what replaces groups without spread
+    unshuffled the file's order, and batch b is what round k + b begins with
 
 So what one round needed to replace does not move the prompts of the next.
 """
@@ -69,7 +70,7 @@ class Order:
 
     def rows(self, number: int, batch: int = 0) -> NDArray[np.int64]:
         """Prompts of a round, or those of its batch `batch`."""
-        chosen = self._loader(batch).rows(number)
+        chosen = self._loader(batch).rows(number) if self.shuffle else self._loader(0).rows(number + batch)
         return np.array([row for unit in chosen for row in self.units[unit]], np.int64)
 
     def rounds(self, epochs: float) -> int:

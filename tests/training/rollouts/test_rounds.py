@@ -139,6 +139,15 @@ def test_replacing_ends_where_there_is_no_more():
     assert sorted(rows(answered)) == [0, 1, 2, 3] and len(small.policy.engine.calls) == 1
 
 
+def test_unshuffled_they_are_replaced_by_what_follows_in_the_file():
+    maker = maker_of(filter_groups=True, max_batches=9, shuffle=False)
+    _, answered, _ = maker.make(1)
+    assert rows(answered) == [4, 5, 6, 7, 8, 9, 10, 11], "four odd rows"
+    few = maker_of(6, filter_groups=True, max_batches=9, shuffle=False)
+    chosen, answered, _ = few.make(0)
+    assert rows(answered) == [0, 1, 2, 3, 4, 5] and rows(chosen) == [1, 3, 5], "each once, and then there are no more"
+
+
 def test_where_none_differs_every_update_still_has_a_group():
     def flat(samples):
         paid = np.ones(len(samples), np.float32)
