@@ -20,7 +20,11 @@ import torch
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.models.growing_cache import filled_from_behind, growing_cache
+from cookbook_lib.models.heads import final_softcap, logit_scale
+from cookbook_lib.models.logit_chunks import exact_logits
 from cookbook_lib.models.sampling import Sampling, choose
+
+Forward = Callable[..., torch.Tensor]  # (model, what its decoder takes) -> logits (B, V) of the last column
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ def generate(
     seed: int | Sequence[int] = 0,
     batch_size: int = 16,
     max_batch_tokens: int | None = None,
+    exact: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> list[Completion]:
     """One completion for each prompt (token ids), in the order of the prompts; several for one that is given several times.
@@ -80,9 +85,10 @@ def generate(
     stop_ids: any of these tokens ends a row; those of the model's generation config do so as well. temperature: 0 takes
     the likeliest token; above, tokens are drawn from softmax(logits / temperature), of which top_k and top_p leave a part
     (models/sampling.py). seed: one for all, or one for each row. batch_size: rows at a time. max_batch_tokens:
-    fewer, where they would have more tokens together, padding too, at their longest; one at least. progress: called with
-    the number of rows just finished. Raises CookbookError for what cannot be generated from, and for a model whose
-    probabilities are not finite. The model is put in evaluation mode.
+    fewer, where they would have more tokens together, padding too, at their longest; one at least. exact: logits in fp32,
+    as training reads them off the last hidden state (heads.py), where the model's own head rounds them to its dtype; for
+    models that PackedModel takes. progress: called with the number of rows just finished. Raises CookbookError for what
+    cannot be generated from, and for a model whose probabilities are not finite. The model is put in evaluation mode.
     """
     how = Sampling(temperature, top_p, top_k)
     _check(model, prompts, max_new_tokens, batch_size=batch_size, max_batch_tokens=max_batch_tokens)
@@ -91,8 +97,9 @@ def generate(
     seeds = [seed * 1_000_003 + i for i in range(len(prompts))] if isinstance(seed, int) else seed
     rows = [_Row(i, prompt, own) for i, (prompt, own) in enumerate(zip(prompts, seeds, strict=True))]
     done: dict[int, Completion] = {}
+    forward = _exact_logits if exact else _own_logits
     for batch in _batches(rows, _Limits(batch_size, max_batch_tokens, max_new_tokens)):
-        for number, completion in _answers(model, batch, stops, max_new_tokens, how):
+        for number, completion in _answers(model, forward, batch, stops, max_new_tokens, how):
             done[number] = completion
             if progress:
                 progress(1)
@@ -128,12 +135,12 @@ def _batches(rows: list[_Row], limits: _Limits) -> Iterator[list[list[_Row]]]:
 
 
 def _answers(
-    model: Any, families: list[list[_Row]], stops: set[int], max_new_tokens: int, how: Sampling
+    model: Any, forward: Forward, families: list[list[_Row]], stops: set[int], max_new_tokens: int, how: Sampling
 ) -> Iterator[tuple[int, Completion]]:
     """(number, completion) of the rows, as they end."""
     cache = growing_cache(model.config)
     ids, mask = _left_padded([family[0].prompt for family in families], model.device)
-    logits = _next_logits(model, ids, mask, cache)
+    logits = _next_logits(model, forward, ids, mask, cache)
     repeats = torch.tensor([len(family) for family in families], device=mask.device)
     rows = [row for family in families for row in family]
     if len(rows) > len(families):
@@ -162,17 +169,25 @@ def _answers(
             mask, uniform, tokens = mask[keep], uniform[keep], tokens[keep]
             rows = [rows[b] for b in going]
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-        logits = _next_logits(model, tokens[:, None], mask, cache)
+        logits = _next_logits(model, forward, tokens[:, None], mask, cache)
 
 
-def _next_logits(model: Any, ids: torch.Tensor, mask: torch.Tensor, cache: Any) -> torch.Tensor:
+def _next_logits(model: Any, forward: Forward, ids: torch.Tensor, mask: torch.Tensor, cache: Any) -> torch.Tensor:
     """(B, V), after ids (B, t), the last t of the columns of mask (B, T)."""
     positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-    out = model(
-        input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1
-    )  # fmt: skip
-    logits: torch.Tensor = out.logits[:, -1]
+    return forward(
+        model, input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+    )
+
+
+def _own_logits(model: Any, **inputs: Any) -> torch.Tensor:
+    logits: torch.Tensor = model(**inputs, logits_to_keep=1).logits[:, -1]
     return logits
+
+
+def _exact_logits(model: Any, **inputs: Any) -> torch.Tensor:
+    last = model.get_decoder()(**inputs).last_hidden_state[:, -1] * logit_scale(model.config)
+    return exact_logits(last, model.get_output_embeddings().weight, final_softcap(model.config))
 
 
 def _left_padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

@@ -16,7 +16,9 @@ from transformers import AutoModelForCausalLM
 from cookbook_lib.models.attention import Attend, Segments
 
 Read = Callable[[torch.Tensor, Any], Any]
-CRITIC = "value_head.weight"  # of a critic (value_head.py): a language model's folder may hold it, and nobody else reads it
+CRITIC = (
+    "value_head.weight"  # of a critic (value_head.py): a language model's folder may hold it, and nobody else reads it
+)
 
 
 class PackedModel(nn.Module):
@@ -56,13 +58,11 @@ class PackedModel(nn.Module):
 
     @property
     def final_softcap(self) -> float | None:
-        return getattr(self.hf.config.get_text_config(), "final_logit_softcapping", None)
+        return final_softcap(self.hf.config)
 
     @property
     def logit_scale(self) -> float:
-        """What transformers' head multiplies its logits by (Cohere) or divides them by (Granite); 1 for the others."""
-        config = self.hf.config.get_text_config()
-        return getattr(config, "logit_scale", None) or 1 / (getattr(config, "logits_scaling", None) or 1)
+        return logit_scale(self.hf.config)
 
     def forward(
         self,
@@ -88,3 +88,13 @@ class PackedModel(nn.Module):
             return out.logits
         hidden = out.last_hidden_state if self.logit_scale == 1 else out.last_hidden_state * self.logit_scale
         return read(hidden, self.output)
+
+
+def final_softcap(config: Any) -> float | None:
+    return getattr(config.get_text_config(), "final_logit_softcapping", None)
+
+
+def logit_scale(config: Any) -> float:
+    """What transformers' head multiplies its logits by (Cohere) or divides them by (Granite); 1 for the others."""
+    text = config.get_text_config()
+    return getattr(text, "logit_scale", None) or 1 / (getattr(text, "logits_scaling", None) or 1)

@@ -63,6 +63,15 @@ class Scratch:
         return g if g.dtype == self.weight.dtype else self.raw[: len(g)].copy_(g)
 
 
+def exact_logits(h: torch.Tensor, weight: torch.Tensor, softcap: float | None = None) -> torch.Tensor:
+    """Logits (c, V) fp32 as the losses see them, to the bit, of few rows h (c, D) that are done with at once. No gradient."""
+    fused = h.is_cuda and h.dtype != torch.float32  # as Scratch.logits
+    logits = torch.mm(h, weight.T, out_dtype=torch.float32) if fused else torch.mm(h, weight.T).float()
+    if softcap is not None:
+        cap_(logits, softcap)
+    return logits
+
+
 @functools.lru_cache(maxsize=1)
 def _kept(rows: int, block: int, vocabulary: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     with torch.inference_mode(False):

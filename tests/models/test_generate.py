@@ -8,6 +8,8 @@ from transformers import (
     Gemma2ForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
+    GraniteConfig,
+    GraniteForCausalLM,
     MistralConfig,
     MistralForCausalLM,
     Qwen3Config,
@@ -16,6 +18,8 @@ from transformers import (
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.models.generate import Completion, configured_stops, generate
+from cookbook_lib.models.heads import PackedModel
+from cookbook_lib.models.token_logps import token_logps
 
 SHAPE = {
     "vocab_size": 64,
@@ -49,6 +53,14 @@ MODELS = {
     "gemma2, window and caps": lambda: Gemma2ForCausalLM(Gemma2Config(**SHAPE, sliding_window=4, query_pre_attn_scalar=8)),
     "gpt2, learned positions": lambda: GPT2LMHeadModel(GPT2Config(**GPT2)),
 }  # fmt: skip
+HEADS = {
+    "qwen3": MODELS["qwen3"],
+    "gemma2, capped": lambda: Gemma2ForCausalLM(Gemma2Config(**SHAPE, final_logit_softcapping=5.0)),
+    "granite, scaled": lambda: GraniteForCausalLM(
+        GraniteConfig(**{k: v for k, v in SHAPE.items() if k != "head_dim"}, logits_scaling=3.0)
+    ),
+}
+WITH_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 PROMPTS = [[5, 9, 2], [11], [60, 3, 3, 12, 50, 7, 8, 1, 2], [7, 7], [30, 31, 32, 33, 34]]
 
 
@@ -165,6 +177,29 @@ def test_the_model_is_in_evaluation_mode_and_keeps_no_graph(qwen):
 def test_what_cannot_be_generated_from(qwen, prompts, options, sentence):
     with pytest.raises(CookbookError, match=sentence):
         generate(qwen, prompts, **({"stop_ids": (), "max_new_tokens": 8} | options))
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=WITH_CUDA)])
+@pytest.mark.parametrize("name", HEADS)
+def test_exact_log_probabilities_are_training_s(name, device):
+    """In bf16, where a head of transformers rounds its logits, and does all that follows in bf16 too."""
+    torch.manual_seed(1)
+    model = HEADS[name]().to(device, torch.bfloat16).eval()
+    model.generation_config.eos_token_id = None
+    options = {"stop_ids": (), "max_new_tokens": 1, "temperature": 0.7, "seed": 2, "batch_size": 1}
+    packed, off = PackedModel(model, None), {True: 0.0, False: 0.0}
+    for prompt in PROMPTS:
+        ids = torch.tensor([prompt], device=device)
+        with torch.no_grad():
+            hidden = model.get_decoder()(input_ids=ids).last_hidden_state[0, -1:] * packed.logit_scale
+        for exact in off:
+            (made,) = generate(model, [prompt], exact=exact, **options)
+            target = torch.tensor(made.ids, device=device)
+            told, _ = token_logps(hidden, packed.output, target, temperature=0.7, softcap=packed.final_softcap)
+            off[exact] = max(off[exact], abs(made.logps[0] - told.item()))
+    assert off[True] < 1e-5
+    if device == "cuda" or name != "qwen3":
+        assert off[False] > 100 * off[True] + 1e-3
 
 
 # ------------------------------------------------------------------------------------------------- several for one prompt

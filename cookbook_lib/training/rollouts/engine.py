@@ -114,6 +114,7 @@ class OwnEngine:
                 seed=[seed for own in seeds for seed in own],
                 batch_size=self.batch_size,
                 max_batch_tokens=self.max_batch_tokens,
+                exact=True,
                 progress=progress,
             )
         )

@@ -9,6 +9,7 @@ from cookbook_lib.data.completions import Group, pack_completions
 from cookbook_lib.models.attention import ATTENTION, varlen_attention
 from cookbook_lib.models.heads import PackedModel
 from cookbook_lib.models.sampling import Sampling
+from cookbook_lib.models.token_logps import token_logps
 from cookbook_lib.parallel.fsdp import shard_model
 from cookbook_lib.parallel.mesh import Mesh, make_mesh
 from cookbook_lib.training.objectives.completion_tokens import completion_logps
@@ -58,6 +59,18 @@ def test_generation_and_training_agree_on_every_token(name):
         told = completion_logps(model, batch, mesh, temperature=HOW.temperature)
     torch.testing.assert_close(batch.rollout_logps, told.logps, atol=1e-4, rtol=0)
     assert {finished for one in made for finished in one.finished} == {True, False}
+
+
+def test_in_bf16_its_log_probabilities_are_still_those_of_fp32_logits():
+    mesh = make_mesh(device="cpu")
+    engine = OwnEngine(model := gemma(mesh), mesh.device, dtype=torch.bfloat16)
+    engine.refresh(model)
+    (made,) = engine.generate([[5, 9, 2]], max_new_tokens=1, how=HOW, stop_ids=(STOP,), seeds=[[7, 8, 9, 10]])
+    with torch.no_grad():
+        hidden = engine.hf.get_decoder()(input_ids=torch.tensor([[5, 9, 2]])).last_hidden_state[0, -1:].expand(4, -1)
+    head, drawn = engine.hf.get_output_embeddings().weight, torch.tensor([int(ids[0]) for ids in made.completions])
+    told, _ = token_logps(hidden, head, drawn, temperature=HOW.temperature, softcap=model.final_softcap)
+    np.testing.assert_allclose([float(own[0]) for own in made.logps], told, atol=1e-5)
 
 
 def test_a_finished_completion_ends_in_its_stop_token_and_no_other_has_it():
