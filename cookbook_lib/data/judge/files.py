@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -19,27 +20,57 @@ import pyarrow.parquet as pq
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.judge import openjudge, verl
-from cookbook_lib.data.judge.records import JudgeTask
+from cookbook_lib.data.judge.records import ORDERS, JudgeTask
 from cookbook_lib.data.judge.rubrics import Rubric, load_rubric
-from cookbook_lib.data.origin import MISSING, Origin, RowError, refuse
+from cookbook_lib.data.origin import MISSING, Origin, RowError, refuse, shown
 from cookbook_lib.data.report import Report
 from cookbook_lib.data.sources import read_rows
 
 Files = str | Path | Sequence[str | Path]
 Layout = Literal["verl", "openjudge"]
 
+CUT = "half a pair at the limit"
+HALF, EVEN = "the other order of its pair is beyond the limit", "make data.train_max_samples or val_max_samples even"
+
 
 def read_tasks(
     files: Files, *, rubric: Rubric | None = None, limit: int = -1, report: Report | None = None
 ) -> Iterator[JudgeTask]:
-    """Stream the tasks of parquet or JSON Lines files, at most `limit` (-1: all).
+    """Stream the tasks of parquet or JSON Lines files, at most `limit` (-1: all), and no half pair for its sake.
 
     rubric: asks for the verdicts on OpenJudge's rows; None is the project's own. Other rows were asked by whoever wrote them.
     report: rows that cannot be used are written there and left out; without one, the first of them raises RowError.
     Raises CookbookError for a file that is missing, empty or not what its name says.
     """
-    found = _tasks(files, rubric or load_rubric(), Report.strict() if report is None else report)
-    return found if limit < 0 else islice(found, limit)
+    report = Report.strict() if report is None else report
+    return up_to(limit, _tasks(files, rubric or load_rubric(), report), report)
+
+
+def up_to(limit: int, tasks: Iterator[JudgeTask], report: Report) -> Iterator[JudgeTask]:
+    """The first `limit` tasks, -1: all; less the last, where the other order of its pair would be the next one.
+
+    It would be asked in one order only, which rewards and figures of pairs refuse. What is left out is told to the report.
+    """
+    if limit < 0:
+        yield from tasks
+        return
+    asked: Counter[tuple[str | None, str | None]] = Counter()
+    for number, task in enumerate(islice(tasks, limit), start=1):
+        asked[task.pair_id, task.order] += 1
+        if number == limit and _is_half(task, asked) and _is_other_order(task, next(tasks, None)):
+            report.drop(task.origin, CUT, field="pair_id", found=shown(task.pair_id), rule=HALF, fix=EVEN)
+        else:
+            yield task
+
+
+def _is_half(task: JudgeTask, asked: Counter[tuple[str | None, str | None]]) -> bool:
+    """Whether its pair was asked more often in its order than in the other."""
+    counts = [asked[task.pair_id, order] for order in ORDERS]
+    return task.pair_id is not None and asked[task.pair_id, task.order] == max(counts) > min(counts)
+
+
+def _is_other_order(task: JudgeTask, other: JudgeTask | None) -> bool:
+    return other is not None and other.pair_id == task.pair_id and other.order != task.order
 
 
 def write_tasks(path: str | Path, tasks: Iterable[JudgeTask], layout: Layout = "verl") -> int:

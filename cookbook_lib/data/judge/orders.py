@@ -1,4 +1,4 @@
-"""Which response of a pair is shown first, and the name that both orders share.
+"""Which response of a pair is shown first, the name that both orders share, and which rows are a pair.
 
     (prompt, chosen, rejected) ─▶ a coin of its texts ─▶ a, b      order "ab" shows a as A, order "ba" shows b as A
 
@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
 
+from cookbook_lib.data.judge.records import JudgeTask
 from cookbook_lib.data.messages import Message
 
 
@@ -28,6 +30,22 @@ def pair_name(prompt: Sequence[Message], chosen: str, rejected: str, tie: bool) 
 def prompt_text(prompt: Sequence[Message]) -> str:
     """A prompt as one text, different for different prompts."""
     return json.dumps(list(prompt), ensure_ascii=False, sort_keys=True)
+
+
+def asked_together(tasks: Iterable[JudgeTask]) -> list[list[int]]:
+    """Row numbers of both orders of each pair, and every other row alone, in the order of their first rows.
+
+    A pair that is there twice (files that overlap) is two: no unit has more than its two orders.
+    """
+    copies: Counter[tuple[str, str | None]] = Counter()
+    units: dict[Hashable, list[int]] = {}
+    for row, task in enumerate(tasks):
+        name: Hashable = row
+        if task.pair_id is not None:
+            copies[task.pair_id, task.order] += 1
+            name = (task.pair_id, copies[task.pair_id, task.order])
+        units.setdefault(name, []).append(row)
+    return list(units.values())
 
 
 def _digest(*texts: str) -> bytes:

@@ -22,7 +22,8 @@ from transformers import PreTrainedTokenizerBase
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.fingerprint import digest_of_rows, fingerprint
-from cookbook_lib.data.judge.files import Files, read_tasks
+from cookbook_lib.data.judge.files import Files, read_tasks, up_to
+from cookbook_lib.data.judge.orders import asked_together
 from cookbook_lib.data.judge.records import JudgeTask
 from cookbook_lib.data.judge.rubrics import Rubric
 from cookbook_lib.data.prompt import prompt_ids
@@ -70,11 +71,8 @@ class TaskSet:
     @cached_property
     def partners(self) -> tuple[int | None, ...]:
         """For each task the number of the one that asks about the same pair in the other order, or None."""
-        places: dict[str, list[int]] = defaultdict(list)
-        for i, item in enumerate(self.items):
-            if item.task.pair_id is not None:
-                places[item.task.pair_id].append(i)
-        other = {i: j for pair in places.values() if len(pair) == 2 for i, j in (pair, pair[::-1])}
+        units = asked_together(item.task for item in self.items)
+        other = {i: j for pair in units if len(pair) == 2 for i, j in (pair, pair[::-1])}
         return tuple(other.get(i) for i in range(len(self)))
 
     @property
@@ -106,26 +104,35 @@ def tokenize_tasks(
 ) -> TaskSet:
     """Tokenise tasks, from files or as they are.
 
-    max_prompt_length: tokens of the rendered prompt. limit: rows read at most, -1: all. rubric: see `read_tasks`. thinking: see
+    max_prompt_length: tokens of the rendered prompt. limit: tasks at most, -1: all, and rubric: see `read_tasks`. thinking: see
     `prompt_ids`. progress: called with rows just done. Rows that cannot be used are left out and counted.
     Raises CookbookError when no prompt is left.
     """
     report, drops = Report(), Drops()
     given = _given(source, limit, rubric, report)
-    items: list[TokenTask] = []
-    for pair in both_orders(given):
+    kept: dict[int, TokenTask] = {}  # by row
+    for pair in _pairs(given):
         try:
-            items += [TokenTask(_ids(task, tokenizer, max_prompt_length, thinking), task) for task in pair]
+            kept |= {row: TokenTask(_ids(task, tokenizer, max_prompt_length, thinking), task) for row, task in pair}
         except RowRefused as refusal:
             drops.add(refusal.reason, len(pair), str(refusal))
         if progress:
             progress(len(pair))
     drops.account(report)
-    if not items:
+    if not kept:
         raise drops.nothing_left(source)
+    items = [kept[row] for row in sorted(kept)]
     options = {"max_prompt_length": max_prompt_length, "thinking": thinking}
     name = fingerprint(tokenizer, options, digest_of_rows(item.task for item in items))
     return TaskSet(tuple(items), drops.summary(), name)
+
+
+def _pairs(tasks: Iterable[JudgeTask]) -> list[list[tuple[int, JudgeTask]]]:
+    """(row, task) of all that ask about one pair, wherever they stand in a file that was shuffled; every other alone."""
+    pairs: dict[str | int, list[tuple[int, JudgeTask]]] = defaultdict(list)
+    for row, task in enumerate(tasks):
+        pairs[row if task.pair_id is None else task.pair_id].append((row, task))
+    return list(pairs.values())
 
 
 def both_orders(tasks: Iterable[JudgeTask]) -> Iterator[tuple[JudgeTask, ...]]:
@@ -179,8 +186,7 @@ def _given(
     source: Files | Sequence[JudgeTask], limit: int, rubric: Rubric | None, report: Report
 ) -> Iterable[JudgeTask]:
     if not isinstance(source, str | Path) and all(isinstance(entry, JudgeTask) for entry in source):
-        tasks = [entry for entry in source if isinstance(entry, JudgeTask)]
-        return tasks if limit < 0 else tasks[:limit]
+        return up_to(limit, iter([entry for entry in source if isinstance(entry, JudgeTask)]), report)
     names = [source] if isinstance(source, str | Path) else [str(entry) for entry in source]
     return read_tasks([str(name) for name in names], rubric=rubric, limit=limit, report=report)
 

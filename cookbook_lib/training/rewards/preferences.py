@@ -74,15 +74,25 @@ def check_preferences(tasks: Sequence[JudgeTask]) -> None:
 
 
 def check_pairs(tasks: Sequence[JudgeTask]) -> None:
-    """Raises RowError or CookbookError unless every task is one order of a pair, the other is there, and they agree."""
+    """Raises RowError or CookbookError unless every task is one order of a pair, the other is there as often, and they agree."""
     check_preferences(tasks)
-    places(tasks)
+    pairs, orders = places(tasks)
+    _check_copies(tasks, np.bincount(2 * pairs + orders).reshape(-1, 2)[pairs])
     first: dict[str | None, JudgeTask] = {}
     for task in tasks:
         other = first.setdefault(task.pair_id, task)
         if task.truth != (other.truth if task.order == other.order else swapped(other.truth)):
             rule = f"pair {task.pair_id!r} has {other.truth} in order {other.order}; swapped answers swap the verdict"
             refuse_task(task, f"truth in order {task.order}", task.truth, rule, "correct the pair")
+
+
+def _check_copies(tasks: Sequence[JudgeTask], counts: np.ndarray) -> None:
+    """counts (C, 2): how often each task's pair is there in either order; a copy too many would be asked without the other."""
+    uneven = np.flatnonzero(counts[:, 0] != counts[:, 1])
+    if len(uneven):
+        task, (ab, ba) = tasks[uneven[0]], counts[uneven[0]]
+        rule = f"it is there {ab} times in order ab and {ba} times in order ba, and both are asked together"
+        refuse_task(task, "pair_id", task.pair_id, rule, "leave out files or rows that are given twice")
 
 
 def true_preference(task: JudgeTask) -> str:

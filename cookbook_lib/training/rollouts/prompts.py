@@ -1,6 +1,6 @@
 """Which prompts a round asks: a function of the seed and the round, like a loader's of the step.
 
-    units      prompts; or both orders of a pair, which are asked together, for a reward may compare them
+    units      prompts; or the two orders of a pair, which are asked together, for a reward may compare them
     round k    the k-th batch of a seeded permutation of the units, epoch after epoch
     batch b    of round k, b > 0: the same of another permutation: what replaces groups without spread
     unshuffled the file's order, and batch b is what round k + b begins with
@@ -11,11 +11,12 @@ So what one round needed to replace does not move the prompts of the next.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cookbook_lib.data.judge.orders import asked_together
 from cookbook_lib.data.judge.records import JudgeTask
 from cookbook_lib.data.loader import Loader
 
@@ -80,10 +81,7 @@ class Order:
     @cached_property
     def units(self) -> list[list[int]]:
         """Rows that are asked together."""
-        units: dict[Any, list[int]] = {}
-        for row in range(len(self.tasks)):
-            units.setdefault(self.tasks[row].task.pair_id or row, []).append(row)
-        return list(units.values())
+        return asked_together(self.tasks[row].task for row in range(len(self.tasks)))
 
     def _loader(self, batch: int) -> Loader:
         """Whose steps are rounds, and whose rows are units."""

@@ -200,6 +200,15 @@ def test_a_row_that_breaks_a_rule_is_named(tmp_path, row, sentence):
     assert report.counts["rows_refused"] == 1
 
 
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_a_limit_leaves_no_half_pair(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    write_tasks(path, [*PAIRS[:4], *PAIRS[:4], *SCORES, PAIRS[0]])
+    kept = [len(list(read_tasks(path, limit=limit))) for limit in range(10)]
+    assert kept == [0, 0, 2, 2, 4, 4, 6, 6, 8, 9], "also of a pair that is there twice"
+    assert len(list(read_tasks(path, limit=14))) == 14, "an order without another is no half pair of the limit's"
+
+
 def test_limits_and_what_cannot_be_written(tmp_path):
     path = tmp_path / "a.jsonl"
     write_tasks(path, SCORES)

@@ -72,6 +72,21 @@ def test_one_order_does_not_stay_without_the_other(tokenizer):
     assert made.dropped == {"too_long": 2}
 
 
+def test_nor_where_the_file_was_shuffled(tokenizer):
+    """Between the two orders of one pair stand others, and the order of the rows stays."""
+    (forth, back), (one, other) = pairs(500), pairs(3)
+    whole = tokenize_tasks([forth, one, back, other], tokenizer, max_prompt_length=10**6)
+    assert [item.task for item in whole.items] == [forth, one, back, other] and whole.partners == (2, 3, 0, 1)
+    longer = replace(back, prompt=({**back.prompt[0], "content": back.prompt[0]["content"] + " and more"},))
+    between = tokenize_tasks([forth, one, longer, other], tokenizer, max_prompt_length=int(whole.lengths[0]))
+    assert [item.task for item in between.items] == [one, other], "one token too many in one order"
+
+
+def test_a_pair_that_is_there_twice_is_two_pairs(tokenizer):
+    made = tokenize_tasks(pairs(3) * 2, tokenizer, max_prompt_length=10**6)
+    assert made.partners == (1, 0, 3, 2)
+
+
 def test_files_limits_progress_and_fingerprints(tokenizer, tmp_path):
     path = tmp_path / "a.parquet"
     write_tasks(path, scores(1, 2) + pairs(1))
@@ -81,10 +96,16 @@ def test_files_limits_progress_and_fingerprints(tokenizer, tmp_path):
     again = tokenize_tasks([str(path)], tokenizer, max_prompt_length=4096)
     assert again.fingerprint == made.fingerprint
     fewer = tokenize_tasks(path, tokenizer, max_prompt_length=4096, limit=3)
-    assert len(fewer) == 3
-    assert fewer.partners == (None, None, None)
+    assert len(fewer) == 2, "half a pair is not asked"
+    assert fewer.partners == (None, None)
+    assert "half a pair at the limit" in fewer.report() and "the other order of its pair is beyond" in fewer.report()
     assert fewer.fingerprint != made.fingerprint
     assert tokenize_tasks(path, tokenizer, max_prompt_length=4095).fingerprint != made.fingerprint
+    assert tokenize_tasks(scores(1, 2) + pairs(1), tokenizer, max_prompt_length=4096, limit=3).dropped == fewer.dropped
+    with pytest.raises(
+        CookbookError, match=r"can be used \(1 x half a pair at the limit\); .* make data.train_max_samples"
+    ):
+        tokenize_tasks(pairs(1), tokenizer, max_prompt_length=4096, limit=1)
     with pytest.raises(CookbookError, match="there is no task in the tasks given; give at least one"):
         tokenize_tasks([], tokenizer, max_prompt_length=8)
 

@@ -76,6 +76,16 @@ def test_a_pair_asked_in_one_order_only():
             judge()
 
 
+def test_a_copy_of_one_order_is_told_before_the_first_step():
+    """In the round where it is asked alone it would have nothing to be compared with."""
+    both = [asked("A", "A", "p", "ab").task, asked("B", "B", "p", "ba").task]
+    CONSISTENT.check(both * 2)
+    with pytest.raises(
+        CookbookError, match="pair_id is 'p', but it is there 2 times in order ab and 1 times in order ba"
+    ):
+        CONSISTENT.check([*both, both[0]])
+
+
 def test_a_preference_that_belongs_to_no_pair():
     with pytest.raises(CookbookError, match="pairs.jsonl row 3: order is None, but swap_consistent is for pairs"):
         CONSISTENT([asked("A", "A", row=3)])

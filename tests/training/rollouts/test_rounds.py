@@ -91,6 +91,15 @@ def test_a_prompt_without_its_other_order_is_a_unit_too():
         assert all(set(unit) <= set(asked) or not set(unit) & set(asked) for unit in order.units)
 
 
+def test_a_pair_that_is_there_twice_makes_no_round_smaller():
+    """Two files that overlap: its copies are a unit of their own, and a round still has as many prompts."""
+    prompts = Prompts.of(10, pairs=True)
+    prompts += prompts[:2]
+    order = Order(prompts, 4, seed=1)
+    assert [len(unit) for unit in order.units] == [2] * 6 and order.rounds(1.0) == 3
+    assert all(len(order.rows(k)) == 4 for k in range(6))
+
+
 # ----------------------------------------------------------------------------------------------------- what is kept of it
 
 
