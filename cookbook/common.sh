@@ -14,7 +14,7 @@ launcher_help() {
   cat <<EOF
 usage: [VARIABLE=value ...] bash $(basename "$0") [--overlay NAME|FILE] [--dry-run] [--help] [key=value ...]
 
-key=value    any key of docs/reference/config.md, for instance optim.lr=1e-5 trainer.logger=[console,swanlab]
+key=value    any key of docs/reference/config.md, for instance optim.lr=1e-5 'trainer.logger=[console,swanlab]'
 --overlay    a YAML file laid over the recipe, by path or by name under cookbook/ (smoke)
 --dry-run    check everything and say what would run
 

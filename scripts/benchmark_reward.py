@@ -80,7 +80,7 @@ def benchmark(given: argparse.Namespace) -> int:
     try:
         from trl import __version__ as trl_version
     except ImportError:
-        print("error: TRL is not installed: pip install 'reward-model-cookbook[bench]'", file=sys.stderr)
+        print("error: TRL is not installed: pip install -e '.[bench]'", file=sys.stderr)
         return 2
     parts, parameters = [], 0.0
     for data in SETS:

@@ -77,7 +77,7 @@ def benchmark(given: argparse.Namespace) -> int:
     try:
         from trl import __version__ as trl_version
     except ImportError:
-        print("error: TRL is not installed: pip install 'reward-model-cookbook[bench]'", file=sys.stderr)
+        print("error: TRL is not installed: pip install -e '.[bench]'", file=sys.stderr)
         return 2
     names = [name for name in CONTESTANTS if not given.only or given.only in name]
     with tempfile.TemporaryDirectory() as scratch:

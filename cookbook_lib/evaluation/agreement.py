@@ -118,7 +118,7 @@ def _figure(
         library = importlib.import_module(module)
     except ModuleNotFoundError:
         package = module.split(".")[0]
-        why = f"{what} is {package}'s, which is not installed: pip install 'reward-model-cookbook[evaluation]'"
+        why = f"{what} is {package}'s, which is not installed: pip install -e '.[evaluation]'"
         return undefined(why, len(codes))
     items = np.arange(len(codes))
 

@@ -66,7 +66,7 @@ def serve(given: argparse.Namespace) -> None:
 
         from cookbook_lib.evaluation.score_app import Limits, build_app
     except ImportError as error:
-        raise CookbookError(f"serving needs {error.name}: pip install 'reward-model-cookbook[serve]'.") from error
+        raise CookbookError(f"serving needs {error.name}: pip install -e '.[serve]'.") from error
     limits = Limits(given.max_conversations, given.max_body_mb << 20, given.max_waiting)
     with _listen(given.host, given.port) as listening:  # before the model: a taken port is known at once
         model = ScoringModel(

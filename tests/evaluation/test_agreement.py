@@ -94,7 +94,7 @@ def test_a_missing_library_is_a_sentence(monkeypatch):
     found = agreement([["A", "B"], ["A", "A"]], names=["Ann", "Bob"])
     assert found["raw share"].value == 0.5
     assert found["Cohen, Ann and Bob"].note == (
-        "Cohen's kappa is statsmodels's, which is not installed: pip install 'reward-model-cookbook[evaluation]'"
+        "Cohen's kappa is statsmodels's, which is not installed: pip install -e '.[evaluation]'"
     )
     assert "krippendorff's" in found["Krippendorff"].note
 

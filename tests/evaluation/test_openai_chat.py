@@ -184,7 +184,7 @@ def served(checkpoint: Path, tmp_path: Path) -> Iterator[str]:
     from transformers.utils.import_utils import is_serve_available
 
     if not is_serve_available():
-        pytest.skip("transformers serve needs fastapi, uvicorn and openai: pip install 'reward-model-cookbook[serve]'")
+        pytest.skip("transformers serve needs fastapi, uvicorn and openai: pip install -e '.[serve]'")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [Path(sys.executable).with_name("transformers"), "serve", checkpoint, "--host", "127.0.0.1", "--port"]

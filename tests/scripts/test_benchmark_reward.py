@@ -56,7 +56,7 @@ def test_too_few_pairs_are_told(small, tmp_path):
 @pytest.mark.filterwarnings("ignore")  # of TRL and its friends
 def test_both_sides_train_on_the_same_pairs(small, tmp_path):
     """fp32: the same losses, so the same pairs in the same order, from the same weights."""
-    pytest.importorskip("trl", reason="TRL is not installed: pip install 'reward-model-cookbook[bench]'")
+    pytest.importorskip("trl", reason="TRL is not installed: pip install -e '.[bench]'")
     benchmark_reward.prepare(small, tmp_path, rows=32)
     names = ("TRL, fp32, no checkpointing", "ours, unshared, fp32", "ours, fp32")
     found = [benchmark_reward_run.run_one(name, tmp_path, 1) for name in names]

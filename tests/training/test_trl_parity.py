@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # what TR
 
 @pytest.fixture(scope="module")
 def trl() -> Any:
-    return pytest.importorskip("trl", reason="TRL is not installed: pip install 'reward-model-cookbook[bench]'")
+    return pytest.importorskip("trl", reason="TRL is not installed: pip install -e '.[bench]'")
 
 
 @pytest.fixture(scope="module")
