@@ -49,7 +49,9 @@ PARTS: dict[str, Callable[[int, int], Part]] = {
     "exponential": _score(scores.exponential),
     "correct": _fixed(Part("correct", preferences.correct, check=preferences.check_preferences)),
     "swap_consistent": _fixed(Part("swap_consistent", preferences.swap_consistent, check=preferences.check_pairs)),
-    "format": lambda lowest, highest: Part("format", well_formed(lowest, highest)),
+    "format": lambda lowest, highest: Part(
+        "format", well_formed(lowest, highest), check=scores.scales(lowest, highest)
+    ),
     "gsm8k": _fixed(Part("gsm8k", answers.gsm8k, check=answers.checks(answers.true_number))),
     "exact_match": _fixed(Part("exact_match", answers.exact_match, check=answers.checks(answers.true_text))),
     "tool_call": _fixed(Part("tool_call", tool_call, check=answers.checks(true_calls))),

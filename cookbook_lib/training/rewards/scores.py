@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from cookbook_lib.data.judge.prompts import scale_asked
 from cookbook_lib.data.judge.records import JudgeTask
 from cookbook_lib.data.judge.verdicts import read_score
 from cookbook_lib.training.rewards.base import RewardFunction, Sample, TaskCheck, refuse_task, said
@@ -61,10 +62,32 @@ def true_score(task: JudgeTask, lowest: int, highest: int) -> float:
 
 
 def checks(lowest: int, highest: int) -> TaskCheck:
-    """Raises RowError for a task that these rewards cannot judge."""
+    """Raises RowError for a task that these rewards cannot judge, and for one that asks for scores of another scale."""
 
     def check(tasks: Sequence[JudgeTask]) -> None:
         for task in tasks:
             true_score(task, lowest, highest)
+            check_scale(task, lowest, highest)
 
     return check
+
+
+def scales(lowest: int, highest: int) -> TaskCheck:
+    """Raises RowError for a task that asks for scores of another scale; tasks may be of any kind."""
+
+    def check(tasks: Sequence[JudgeTask]) -> None:
+        for task in tasks:
+            check_scale(task, lowest, highest)
+
+    return check
+
+
+def check_scale(task: JudgeTask, lowest: int, highest: int) -> None:
+    """Raises RowError where the prompt asks for scores of another scale than is paid for: right ones would not be read, or be
+    paid as if they were near. A prompt of other words than ours does not say (`scale_asked`)."""
+    asked = scale_asked(task.prompt)
+    if asked not in (None, (lowest, highest)):
+        rule = f"scores are read and paid from judge.lowest={lowest} to judge.highest={highest}"
+        refuse_task(
+            task, "the scale in the prompt", asked, rule, "set them to it, or prepare the prompts by another rubric"
+        )

@@ -7,6 +7,9 @@ import pytest
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.config.policy_schema import RewardConfig
+from cookbook_lib.data.judge.prompts import score_prompt
+from cookbook_lib.data.judge.records import JudgeTask
+from cookbook_lib.data.origin import Origin
 from cookbook_lib.training.rewards import open_reward
 from cookbook_lib.training.rewards.scores import distance, exact, exponential
 from tests.training.rewards.samples import answer, preference, score
@@ -48,6 +51,18 @@ def test_a_truth_off_the_scale_is_found_before_the_first_step():
     reward.check([score("", 4).task])
     with pytest.raises(CookbookError, match="scores.jsonl row 17: truth is 7, but scores go from judge.lowest=0"):
         reward.check([score("", 4).task, score("", 7, row=17).task])
+
+
+@pytest.mark.parametrize("name", ["distance", "format"])
+def test_a_prompt_that_asks_for_another_scale_is_found_before_the_first_step(name):
+    """All truths lie on both scales, and yet "Score: 4" of 4 would be paid as 4 of 10."""
+    asked = score_prompt([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Score: 9"}])
+    task = JudgeTask(asked, "score", 3, "test", origin=Origin("scores.jsonl", 5))
+    open_reward(RewardConfig(functions=[name]), max_new_tokens=8).check([task])
+    with pytest.raises(
+        CookbookError, match=r"row 5: the scale in the prompt is \(0, 4\), but scores are read and paid from"
+    ):
+        open_reward(RewardConfig(functions=[name]), highest=10, max_new_tokens=8).check([task])
 
 
 @pytest.mark.parametrize("name", ["exact", "distance", "exponential"])
