@@ -17,6 +17,7 @@ from cookbook_lib.data.answers import thoughts
 from cookbook_lib.data.prompt import prompt_ids, stop_ids
 from cookbook_lib.data.records import Conversation
 from cookbook_lib.data.truth import states_answer
+from cookbook_lib.data.written import texts_of
 from cookbook_lib.models.generate import generate
 
 FINAL = re.compile(r"^#### *(\S.*?) *$", re.MULTILINE)
@@ -76,13 +77,8 @@ def ask(
         batch_size=batch_size,
         progress=progress,
     )
-    texts = [text_of(tokenizer, completion.ids) for completion in completions]
+    texts = texts_of(tokenizer, (completion.ids for completion in completions))
     return [
         Answer(text, None if question.expected is None else states_answer(text, question.expected), completion.finished)
         for text, question, completion in zip(texts, questions, completions, strict=True)
     ]
-
-
-def text_of(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
-    """What a reader sees of these tokens."""
-    return str(tokenizer.decode(list(ids), skip_special_tokens=True)).strip()

@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.prompt import prompt_ids, stop_ids
-from cookbook_lib.evaluation.answers import text_of
+from cookbook_lib.data.written import texts_of
 from cookbook_lib.evaluation.checkpoints import open_checkpoint
 from cookbook_lib.evaluation.inference import open_model
 from cookbook_lib.models.generate import generate
@@ -184,7 +184,7 @@ class LocalChatModel:
             seed=[request.seed for request, _ in ready],
             batch_size=self.batch_size,
         )
-        return [text_of(self._tokenizer, completion.ids) for completion in completions]
+        return texts_of(self._tokenizer, (completion.ids for completion in completions))
 
     def _fail(self, ready: list[tuple[_Request, list[int]]], error: Exception) -> None:
         """One of several failed the batch: ask each alone, so that the others are answered."""

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.judge.verdicts import begun_by
 from cookbook_lib.data.prompt import prompt_ids, stop_ids
-from cookbook_lib.evaluation.answers import text_of
+from cookbook_lib.data.written import texts_of
 from cookbook_lib.evaluation.checkpoints import open_checkpoint
 from cookbook_lib.evaluation.inference import open_model
 from cookbook_lib.evaluation.judges import Messages
@@ -104,9 +104,10 @@ class LocalGenerator:
             progress=progress,
         )
         texts: dict[int, list[Written]] = {i: [] for i in range(len(prompts))}
-        for (i, _), made in zip(asked, completions, strict=True):
+        plain = texts_of(self._tokenizer, (made.ids for made in completions))
+        for (i, _), made, text in zip(asked, completions, plain, strict=True):
             begun = begun_by(self._tokenizer.decode(ids[i][-TAIL:]))  # type: ignore[index]  # as above
-            texts[i].append(Written(begun + text_of(self._tokenizer, made.ids), made.finished, len(made.ids)))
+            texts[i].append(Written(begun + text, made.finished, len(made.ids)))
         return [found if isinstance(found, CookbookError) else tuple(texts[i]) for i, found in enumerate(ids)]
 
     def _ids(self, prompt: Messages) -> list[int] | CookbookError:

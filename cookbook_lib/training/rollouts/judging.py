@@ -15,6 +15,7 @@ import numpy as np
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.completions import Group
 from cookbook_lib.data.judge.records import JudgeTask
+from cookbook_lib.data.written import texts_of
 from cookbook_lib.parallel.mesh import Mesh
 from cookbook_lib.training.rewards.base import RewardResult, Sample, begun_by
 from cookbook_lib.training.rollouts.engine import Generated
@@ -54,7 +55,7 @@ def judge(
 
     Raises CookbookError for a reward function that fails or does not give one number for each completion.
     """
-    texts = [tuple(text_of(tokenizer, ids) for ids in _said(one)) for one in made]
+    texts = [tuple(texts_of(tokenizer, _said(one))) for one in made]
     prompts = [str(tokenizer.decode(list(map(int, task.ids)))) for task in tasks]
     samples = [
         Sample(text, task.task, finished=finished, tokens=len(ids), group=first + number, begun=begun_by(prompt))
@@ -83,11 +84,6 @@ def with_stats(group: Group, **numbers: float) -> Group:
     """The group with numbers that hold for all of its completions."""
     n = len(group.completions)
     return replace(group, stats=dict(group.stats) | {name: (float(x),) * n for name, x in numbers.items()})
-
-
-def text_of(tokenizer: Any, ids: Sequence[int]) -> str:
-    """What a reader sees of these tokens."""
-    return str(tokenizer.decode(ids, skip_special_tokens=True)).strip()
 
 
 def _said(one: Generated) -> list[list[int]]:

@@ -1,5 +1,8 @@
 """Text, samples, rewards, and what a group knows of them."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -20,9 +23,29 @@ MADE = [
 ]
 
 
-def judged(reward=evens, first=0):
-    prompts = Prompts.of()
-    return judge(make_mesh(device="cpu"), Numbers(), [5, 2], [prompts[5], prompts[2]], MADE, reward, first=first)
+class Tagged(Numbers):
+    """4 opens reasoning, and is a special token: decoding leaves it out."""
+
+    def __init__(self):
+        self.added_tokens_decoder = {4: SimpleNamespace(content="[THINK]", special=True)}
+
+    def decode(self, ids, skip_special_tokens=False):
+        return super().decode([i for i in ids if not (skip_special_tokens and i == 4)])
+
+
+def judged(reward=evens, first=0, tokenizer=None):
+    prompts, mesh = Prompts.of(), make_mesh(device="cpu")
+    return judge(mesh, tokenizer or Numbers(), [5, 2], [prompts[5], prompts[2]], MADE, reward, first=first)
+
+
+def test_reasoning_that_is_not_closed_is_seen_as_such():
+    seen = []
+    judged(lambda samples: seen.extend(s.text for s in samples) or evens_but_tags(samples), tokenizer=Tagged())
+    assert seen == ["[THINK]5", "6 8", "", "7"]
+
+
+def evens_but_tags(samples):
+    return evens([replace(s, text=s.text.replace("[THINK]", "")) for s in samples])
 
 
 def test_what_the_reward_sees():
