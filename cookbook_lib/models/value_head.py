@@ -4,8 +4,8 @@ r"""ValueModel: a language model with a critic: one number beside the next token
                                                          -> v h = V(s)  (fp32, zero at the start)
 
 Policy and critic share the decoder, so that PPO costs one forward and no second model. V says what is still to be earned from
-the state that the token is drawn in. The head is one more weight, value_head.weight (1, D), in the folders that it is saved
-to: plain transformers loads them as the language model that they are, and says that it does not know that one.
+the state that the token is drawn in. The head is one more weight, value_head.weight (1, D), of checkpoints: plain transformers
+loads them as the language model that they are, and says that it does not know that one. The final model has none (export.py).
 """
 
 from pathlib import Path

@@ -1,6 +1,8 @@
 """PPO from rollouts to updates: the same run on every layout, a checkpoint that keeps the critic; and DPO's reference on several ranks."""
 
+import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModelForCausalLM, Qwen3ForCausalLM
 
@@ -26,14 +28,17 @@ from cookbook_lib.models.value_head import ValueModel, build_value_model
 from cookbook_lib.parallel.fsdp import rest, shard_model, synchronise_gradients
 from cookbook_lib.parallel.mesh import Mesh, make_mesh
 from cookbook_lib.parallel.ulysses import take_shard, ulysses
+from cookbook_lib.training import tensor_files
 from cookbook_lib.training.adapters import merged_weights
 from cookbook_lib.training.checkpoint import Checkpoints
+from cookbook_lib.training.export import converted, export_model
 from cookbook_lib.training.objectives.answer_tokens import pair_logps
 from cookbook_lib.training.objectives.policy_gradient import PolicyGradient
 from cookbook_lib.training.optim import make_optimizer
 from cookbook_lib.training.reference import reference_logps
 from cookbook_lib.training.rollouts.columns import policy_columns
 from cookbook_lib.training.rollouts.settling import advantages_by
+from cookbook_lib.training.safetensors_writer import SafetensorsWriter
 from tests.ranks import run_ranks
 from tests.training.rollout_run import TEMPERATURE, VOCAB, model_of, rules, stream_of
 from tests.training.tiny_run import whole
@@ -142,9 +147,32 @@ def test_a_checkpoint_keeps_the_critic(tmp_path: Path) -> None:
     assert wanted["value_head.weight"].any()
     assert all(torch.equal(kept[name], wanted[name]) for name in wanted)
     checkpoints.publish("final", "fp32", "latest", None)
+    assert "value_head.weight" in load_file(tmp_path / "latest" / "model.safetensors")
+    assert load_file(tmp_path / "final" / "model.safetensors").keys() == wanted.keys() - {"value_head.weight"}
     with quiet():
         plain = AutoModelForCausalLM.from_pretrained(tmp_path / "final", dtype=torch.float32)
     assert torch.equal(plain.model.layers[0].mlp.up_proj.weight.data, wanted["model.layers.0.mlp.up_proj.weight"])
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_a_final_model_of_several_files_has_no_critic(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    monkeypatch.setattr(tensor_files, "SafetensorsWriter", partial(SafetensorsWriter, max_file_bytes=8_000))
+    model = critic_of(mesh := make_mesh(device="cpu"))
+    checkpoints = Checkpoints(tmp_path, keep=None, mesh=mesh)
+    checkpoints.save(1, model, optimizer_of(model), {}, lambda folder: model.hf.config.save_pretrained(folder))
+    final = checkpoints.publish("final", dtype)
+    index = json.loads((final / "model.safetensors.index.json").read_text())
+    stored = {name for path in final.glob("*.safetensors") for name in load_file(path)}
+    assert len(set(index["weight_map"].values())) > 1
+    assert stored == set(index["weight_map"]) == whole(model).keys() - {"value_head.weight"}
+    assert index["metadata"]["total_size"] == sum(
+        w.numel() * (4 if dtype == "fp32" else 2) for name, w in whole(model).items() if name != "value_head.weight"
+    )
+    with quiet():
+        _, info = AutoModelForCausalLM.from_pretrained(final, output_loading_info=True)
+    assert not info["unexpected_keys"] and not info["missing_keys"]
 
 
 def test_an_adapter_and_its_critic_are_merged_at_the_end(tmp_path: Path) -> None:
@@ -165,6 +193,29 @@ def test_an_adapter_and_its_critic_are_merged_at_the_end(tmp_path: Path) -> None
     merged = merged_weights(folder, model, load_tokenizer(base), mesh)
     assert torch.equal(merged["value_head.weight"].full_tensor(), model.hf.value_head.weight.data)
     assert not [name for name in merged if "lora" in name]
+    assert converted(merged, "bf16").keys() == merged.keys() - {"value_head.weight"}
+
+
+def test_an_adapter_that_is_published_as_one_has_no_critic(tmp_path: Path) -> None:
+    pytest.importorskip("peft", reason="LoRA needs peft")
+    base = build_tiny(
+        tmp_path / "base", ["some text"], preset("qwen3"), vocab_size=300, hidden_size=32, num_hidden_layers=1
+    )
+    model = build_value_model(base, varlen_attention)
+    adapt(model, rank=2, alpha=4, targets="all-linear", frozen_dtype=torch.float32, base=str(base))
+    load_weights(model, base, torch.device("cpu"))
+    initialise_adapters(model, 0)
+    folder, final = tmp_path / "adapter", tmp_path / "final"
+    folder.mkdir()
+    save_adapter_config(model, folder)
+    save_file({n: w.detach().clone() for n, w in adapter_weights(model).items()}, folder / "adapter_model.safetensors")
+    export_model(folder, final, ["adapter_config.json", "adapter_model.safetensors"], "fp32")
+    assert "value_head" in json.loads((folder / "adapter_config.json").read_text())["modules_to_save"]
+    assert json.loads((final / "adapter_config.json").read_text())["modules_to_save"] is None
+    left = (
+        load_file(folder / "adapter_model.safetensors").keys() - load_file(final / "adapter_model.safetensors").keys()
+    )
+    assert left == {"base_model.model.value_head.weight"}
 
 
 # ------------------------------------------------------------------------------------------------- DPO's reference, on ranks
