@@ -51,7 +51,7 @@ class Batches(Protocol):
     def layout(self, step: int) -> list[list[list[int]]]: ...
     def positions(self, rows: list[int]) -> int: ...
     def step(self, step: int) -> list[Any]: ...
-    def epoch(self) -> Iterator[Any]: ...
+    def epoch(self, done: int = 0) -> Iterator[Any]: ...
 
 
 class Loader:
@@ -129,8 +129,9 @@ class Loader:
         """This rank's forwards of one optimizer step; every rank gets the same number."""
         return [self._batch(rows) for rows in self.layout(step)[self.rank]]
 
-    def epoch(self) -> Iterator[Any]:
-        """Every row once, in the file's order, in forwards of equal number on every rank: validation."""
+    def epoch(self, done: int = 0) -> Iterator[Any]:
+        """Every row once, in the file's order, in forwards of equal number on every rank: validation. done: optimizer steps
+        that the model has had, for whoever keeps what it made (training/rollouts); the same here."""
         for start in range(0, len(self.examples), self.batch_size):
             rows = np.arange(start, min(start + self.batch_size, len(self.examples)))
             yield from map(self._batch, self._divide(rows)[self.rank])

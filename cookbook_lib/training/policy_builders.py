@@ -184,7 +184,7 @@ def _rules(config: Config, base: Base, training: bool) -> Rules:
         batch_size=config.data.train_batch_size,
         n=r.n if training else r.val_n,
         asking=Asking(r.max_new_tokens, how, stop_ids(base.tokenizer)),
-        updates=r.updates,
+        updates=r.updates if training else 1,
         filter_groups=a.filter_groups and training,
         max_batches=a.max_num_gen_batches,
         greedy=a.adv_estimator == "remax" and training,

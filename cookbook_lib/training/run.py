@@ -240,7 +240,7 @@ def validate(run: Run) -> dict[str, float]:
     assert run.val_loader is not None
     run.model.eval()
     run.val_meter.reset()
-    for batch in run.val_loader.epoch():
+    for batch in run.val_loader.epoch(run.progress.step):
         run.val_meter.add(run.objective(run.model, batch), batch.lengths, batch.continues)
     run.model.train()
     rest(run.model)

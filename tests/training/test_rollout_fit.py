@@ -78,6 +78,14 @@ def test_what_a_run_leaves(trained: Run) -> None:
     assert train[-1]["train/mismatch_max"] < 1e-4 and 0 < train[-1]["train/rollout_share"] <= 1
 
 
+def test_a_look_at_the_first_batch_counts_as_no_step(data: Path, tmp_path: Path) -> None:
+    """As notebooks 32 and 33 take it: the validation before training is that of step 0."""
+    run = run_of(config_of(data, tmp_path, "trainer.val_at_start=true"))
+    run.loader.step(0)
+    run.begin()
+    assert [path.name for path in (tmp_path / "rollouts").glob("validation_*")] == ["validation_00000000.parquet"]
+
+
 def stopped(data: Path, save: Path, step: int, *overrides: str) -> Path:
     run = run_of(config_of(data, save, *overrides))
     _stop_after(run, step)

@@ -78,6 +78,13 @@ class Order:
         """Rounds in which every prompt is asked `epochs` times, at least."""
         return self._loader(0).steps(epochs)
 
+    @property
+    def least(self) -> int:
+        """Prompts that every round has: as many as the smallest units come to, which a round over the end of an epoch may have
+        twice."""
+        sizes, count = [len(unit) for unit in self.units], self._loader(0).batch_size
+        return sum(sorted(sizes if len(sizes) % count == 0 else sizes * 2)[:count])
+
     @cached_property
     def units(self) -> list[list[int]]:
         """Rows that are asked together."""

@@ -53,13 +53,12 @@ class Rules:
 @dataclass
 class Policy:
     """Who answers and who learns; training and validation have it in common. tells: the training's forwards over a round
-    (columns.py), old_logps among them. step: steps that it was given batches for."""
+    (columns.py), old_logps among them."""
 
     model: PackedModel
     engine: Engine
     tells: Sequence[Tell]
     settle: Settle
-    step: int = 0
 
 
 @dataclass

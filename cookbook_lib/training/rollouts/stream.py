@@ -27,7 +27,7 @@ from cookbook_lib.parallel.mesh import Mesh
 from cookbook_lib.training.rollouts.columns import Place
 from cookbook_lib.training.rollouts.forwards import Forwards
 from cookbook_lib.training.rollouts.judging import Answered, Reward
-from cookbook_lib.training.rollouts.prompts import Longest, Tasks
+from cookbook_lib.training.rollouts.prompts import Longest, Order, Tasks
 from cookbook_lib.training.rollouts.rounds import Policy, RoundMaker, Rules
 from cookbook_lib.training.rollouts.store import Round, read_round, round_file, validation_file, write_round
 from cookbook_lib.training.rollouts.weights import weights_sum
@@ -61,6 +61,7 @@ class RolloutStream:
         say: Callable[[str], None] = print,
     ) -> None:
         _check(tasks, rules, forwards, policy)
+        _check_updates(tasks, rules)
         self.rules, self.forwards, self.place, self.mesh = rules, forwards, place, mesh
         self.maker = RoundMaker(tasks, tokenizer, reward, policy, mesh, rules, forwards, place)
         self.examples = Longest(tasks, rules.n * rules.asking.max_new_tokens)
@@ -99,19 +100,19 @@ class RolloutStream:
         number, update = divmod(step, self.rules.updates)
         if self.round is None or self.round.number != number:
             self.round = self._found(number, update) or self._made(number)
-        self.policy.step = step + 1
         groups = self.round.groups
         places = np.array_split(np.arange(len(groups)), self.rules.updates)[update]
         return self._batches([groups[i] for i in places])
 
-    def epoch(self) -> Iterator[CompletionBatch]:
-        """Every prompt once (n completions of each), in the file's order, in forwards of equal number on every rank: validation."""
+    def epoch(self, done: int = 0) -> Iterator[CompletionBatch]:
+        """Every prompt once (n completions of each), in the file's order, in forwards of equal number on every rank: validation,
+        after `done` optimizer steps, by which its file is named."""
         begin = time.perf_counter()
         answered = self.maker.validation()
         groups = [one.group for one in answered]
         if self.folder is not None:
             made = Round(0, tuple(groups), time.perf_counter() - begin)
-            path = validation_file(self.folder, self.policy.step)
+            path = validation_file(self.folder, done)
             self.mesh.on_main(lambda: write_round(path, made, answered))
         for start in range(0, len(groups), self.rules.batch_size):
             yield from self._batches(groups[start : start + self.rules.batch_size])
@@ -184,4 +185,13 @@ def _check(tasks: Tasks, rules: Rules, forwards: Forwards, policy: Policy) -> No
         raise CookbookError(
             f"a round of data.train_batch_size={rules.batch_size} prompts, rollout.n={rules.n} completions of each and "
             f"rollout.updates={rules.updates} steps cannot be: each is at least 1, and there are no more steps than prompts."
+        )
+
+
+def _check_updates(tasks: Tasks, rules: Rules) -> None:
+    least = Order(tasks, rules.batch_size).least
+    if least < rules.updates:
+        raise CookbookError(
+            f"a round may have {least} of the {len(tasks)} prompts, which are fewer than rollout.updates={rules.updates}, and each of "
+            "its steps learns from one at least: lower rollout.updates, or give more prompts."
         )

@@ -16,6 +16,7 @@ import torch
 from cookbook_lib.config import CookbookError
 from cookbook_lib.parallel.mesh import Mesh, make_mesh
 from cookbook_lib.training.rewards.base import RewardResult
+from cookbook_lib.training.rollouts.prompts import Order
 from cookbook_lib.training.rollouts.stream import RolloutStream
 from tests.ranks import run_ranks
 from tests.training.rollout_run import MOST, Prompts, learn, model_of, rules, stream_of
@@ -64,8 +65,7 @@ def test_its_steps_and_its_looks_are_a_loader_s(mesh) -> None:
 def test_validation_gives_every_prompt_once_and_writes_it(mesh, tmp_path: Path) -> None:
     model = model_of(mesh)
     stream = stream_of(mesh, model, own=rules(n=2), folder=tmp_path)
-    stream.step(6)
-    first = list(stream.epoch())
+    first = list(stream.epoch(7))
     rows = [row for batch in first for row in batch.rows]
     assert sorted(set(rows)) == list(range(8))
     assert sum(len(batch.group) for batch in first) == 16
@@ -107,11 +107,24 @@ def test_it_learns_what_pays(mesh) -> None:
         ({}, {"max_tokens": 15}, r"a prompt of 11 tokens and rollout.max_new_tokens=8 do not fit .* of 15 tokens"),
         ({"updates": 5}, {}, r"rollout.n=4 completions of each and rollout.updates=5 steps cannot be"),
         ({"n": 0}, {}, "rollout.n=0"),
+        ({"updates": 9, "batch_size": 9}, {}, "a round may have 8 of the 8 prompts, .* fewer than rollout.updates=9"),
     ],
 )
 def test_what_cannot_be_is_told_at_once(mesh, own, forwards, sentence) -> None:
     with pytest.raises(CookbookError, match=sentence):
         stream_of(mesh, model_of(mesh), own=rules(**own), forwards=forwards)
+
+
+def test_a_round_of_single_prompts_among_pairs_has_one_for_every_step(mesh) -> None:
+    """The prompts of a round are counted in units, of which a pair is the largest."""
+    prompts = Prompts.of(10, pairs=True)
+    del prompts[3], prompts[5], prompts[5]
+    assert [len(unit) for unit in Order(prompts, 4).units] == [2, 1, 2, 2]
+    assert stream_of(mesh, model_of(mesh), prompts=prompts, own=rules(updates=3)).rules.updates == 3
+    with pytest.raises(CookbookError, match="a round may have 3 of the 7 prompts"):
+        stream_of(mesh, model_of(mesh), prompts=prompts, own=rules(updates=4))
+    over_the_end = Order(prompts, 6)
+    assert over_the_end.least == min(len(over_the_end.rows(k)) for k in range(40)) == 4
 
 
 def test_no_prompts_are_told(mesh) -> None:
