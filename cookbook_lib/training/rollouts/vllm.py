@@ -8,8 +8,8 @@ off is the stat `mismatch`, and algorithm.tis_cap makes up for it (https://fengy
 
 Tested here against a module that has vLLM's names and not its arithmetic: what is asked of vLLM, and what is made of its answers.
 NOT tested: vLLM itself, on any version; sleeping between rounds; tensor parallelism (one GPU answers for one rank); LoRA is sent
-merged. What is relied upon, as of vLLM 0.11: LLM(..., distributed_executor_backend="external_launcher"), one process; the model
-under llm_engine.model_executor.driver_worker.model_runner, with load_weights; prompts {"prompt_token_ids": ...};
+merged. What is relied upon, as of vLLM 0.11: LLM(...) in one process, beside other ranks with the backend external_launcher; the
+model under llm_engine.model_executor.driver_worker.model_runner, with load_weights; prompts {"prompt_token_ids": ...};
 logprobs_mode="processed_logprobs"; of the server, under VLLM_SERVER_DEV_MODE=1, /collective_rpc and /reset_prefix_cache.
 """
 
@@ -62,7 +62,7 @@ class VllmEngine:
                 "max_model_len": max_length,
                 "gpu_memory_utilization": memory,
                 "tensor_parallel_size": 1,
-                "distributed_executor_backend": "external_launcher",
+                **_launched(mesh),
                 "enable_prefix_caching": True,  # a prompt's answers share its prefill
                 "logprobs_mode": "processed_logprobs",  # at the temperature, as training takes them
                 **options,
@@ -197,6 +197,12 @@ def _imported() -> Any:
             "rollout.engine=vllm needs the package vllm (pip install vllm, CUDA): install it, or set rollout.engine=own."
         ) from error
     return vllm
+
+
+def _launched(mesh: Mesh) -> dict[str, str]:
+    """How vLLM finds its place: from torchrun's environment, which one process in a kernel does not have, nor need."""
+    told = {"RANK", "LOCAL_RANK"} <= os.environ.keys()
+    return {"distributed_executor_backend": "external_launcher"} if mesh.world_size > 1 or told else {}
 
 
 def _sampling(how: Sampling, max_new_tokens: int, stop_ids: Collection[int], seed: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -103,6 +104,22 @@ def test_what_it_is_made_with_and_asked(vllm, mesh) -> None:
         "detokenize": False,
     }  # fmt: skip
     assert engine.generate([], **(ASKED | {"seeds": []})) == []
+
+
+def test_the_launcher_s_environment_is_read_where_there_is_one(vllm, mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM's external_launcher takes RANK and LOCAL_RANK from it, and a kernel's only process has neither."""
+
+    def backend(mesh: Mesh) -> str | None:
+        VllmEngine(Path("base"), mesh, max_length=64)
+        return LLM.made.options.get("distributed_executor_backend")
+
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert backend(mesh) is None
+    assert backend(replace(mesh, world_size=2)) == "external_launcher"
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "0")
+    assert backend(mesh) == "external_launcher"
 
 
 def test_its_weights_are_the_policy_s_after_every_refresh(vllm, mesh) -> None:
