@@ -90,6 +90,12 @@ class PackedModel(nn.Module):
         return read(hidden, self.output)
 
 
+def freeze(parameter: nn.Parameter, dtype: torch.dtype) -> None:
+    """It learns nothing any more, and so rests in what it computes in: under bf16 half the memory, and the same numbers."""
+    parameter.requires_grad_(False)
+    parameter.data = parameter.data.to(dtype)
+
+
 def final_softcap(config: Any) -> float | None:
     return getattr(config.get_text_config(), "final_logit_softcapping", None)
 

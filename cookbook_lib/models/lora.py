@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from cookbook_lib.config import CookbookError
-from cookbook_lib.models.heads import PackedModel
+from cookbook_lib.models.heads import PackedModel, freeze
 from cookbook_lib.models.shards import own_part
 
 ALL_LINEAR = "all-linear"
@@ -50,9 +50,10 @@ def adapt(
     recipe.base_model_name_or_path = base
     inject_adapter_in_model(recipe, model.hf, ADAPTER, low_cpu_mem_usage=True)
     for name, parameter in model.hf.named_parameters():
-        parameter.requires_grad_(_is_adapter(name) or name in model.new_weights)
-        if not parameter.requires_grad:
-            parameter.data = parameter.data.to(frozen_dtype)
+        if _is_adapter(name) or name in model.new_weights:
+            parameter.requires_grad_(True)
+        else:
+            freeze(parameter, frozen_dtype)
 
 
 def choose_targets(model: PackedModel, targets: str | Sequence[str]) -> list[str]:

@@ -22,7 +22,7 @@ from cookbook_lib.data.judge.tasks import TaskSet, tokenize_tasks
 from cookbook_lib.data.prompt import stop_ids
 from cookbook_lib.models.attention import varlen_attention
 from cookbook_lib.models.flops import Flops
-from cookbook_lib.models.heads import PackedModel
+from cookbook_lib.models.heads import PackedModel, freeze
 from cookbook_lib.models.loading import build_model, load_weights
 from cookbook_lib.models.sampling import Sampling
 from cookbook_lib.models.value_head import build_value_model
@@ -87,12 +87,13 @@ def open_policy(config: Config, base: Base, mesh: Mesh) -> PackedModel:
 
 
 def open_reference(config: Config, base: Base, mesh: Mesh) -> PackedModel | None:
-    """The base as it is, in shards like the policy; only where algorithm.use_kl_loss or use_kl_in_reward asks for it."""
+    """The base as it is, in shards like the policy, of compute dtype; only where algorithm.use_kl_loss or use_kl_in_reward asks for it."""
     if not (config.algorithm.use_kl_loss or config.algorithm.use_kl_in_reward):
         return None
     memory, trust = config.model.fsdp_config, config.model.trust_remote_code
     model = build_model(base.folder, ulysses(varlen_attention, mesh.sp_group), trust_remote_code=trust)
-    model.requires_grad_(False)
+    for parameter in model.parameters():
+        freeze(parameter, compute_dtype(config))
     offload = memory.param_offload or memory.cpu_offload
     shard_model(model, mesh, layers=model.layers, compute_dtype=compute_dtype(config), param_offload=offload)
     load_weights(model, base.folder, mesh.device, offload=offload, trust_remote_code=trust)

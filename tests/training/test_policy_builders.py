@@ -1,15 +1,20 @@
 """What the builders of reinforcement learning refuse before the first step."""
 
 import pytest
+import torch
 
 from cookbook_lib.config import CookbookError, load_config
 from cookbook_lib.data.judge.files import write_tasks
 from cookbook_lib.data.judge.prompts import score_prompt
 from cookbook_lib.data.judge.records import JudgeTask
 from cookbook_lib.data.judge.rubrics import load_rubric
+from cookbook_lib.models.attention import varlen_attention
+from cookbook_lib.models.loading import build_model, load_weights
+from cookbook_lib.models.token_logps import token_logps
+from cookbook_lib.parallel.fsdp import shard_model
 from cookbook_lib.parallel.mesh import make_mesh
 from cookbook_lib.training.builders import open_base
-from cookbook_lib.training.policy_builders import open_tasks
+from cookbook_lib.training.policy_builders import open_reference, open_tasks
 from cookbook_lib.training.recipes import open_recipe
 
 ASKED = ({"role": "user", "content": "Who keeps an owl?"}, {"role": "assistant", "content": "Ada does."})
@@ -39,6 +44,25 @@ def test_a_rubric_that_no_prompt_asks_by_is_refused(tmp_path):
 def test_the_rubric_of_the_prompts_is_taken(tmp_path):
     assert len(opened(tmp_path, "correctness", "judge.rubric=correctness").train) == 1
     assert len(opened(tmp_path, "correctness").train) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_the_reference_rests_in_what_it_computes_in(tmp_path, dtype):
+    named = {torch.float32: "fp32", torch.bfloat16: "bf16"}[dtype]
+    own = ["algorithm.use_kl_loss=true", f"model.fsdp_config.model_dtype={named}"]
+    config, mesh = config_of(tmp_path, "helpfulness", *own), make_mesh(device="cpu")
+    base = open_base(config, mesh)
+    reference, plain = open_reference(config, base, mesh), build_model(base.folder, varlen_attention)
+    assert {parameter.dtype for parameter in reference.parameters()} == {dtype}
+    assert not any(parameter.requires_grad for parameter in reference.parameters())
+    shard_model(plain, mesh, layers=plain.layers, compute_dtype=dtype)
+    load_weights(plain, base.folder, mesh.device)
+    ids, at = torch.arange(5, 25)[None], torch.arange(20)[None]
+    with torch.no_grad():
+        told, wanted = (
+            model(ids, at, (0, 20), lambda h, w: token_logps(h[0], w, ids[0])[0]) for model in (reference, plain)
+        )
+    assert torch.equal(told, wanted), "as from master weights"
 
 
 def test_rounds_are_known_by_the_text_of_the_reward_that_paid_them(tmp_path):
