@@ -117,7 +117,7 @@ def open_answers(config: Config, base: Base, mesh: Mesh, model: PackedModel, ref
     tells = [policy_columns(model, mesh, temperature=at, values=values)]
     if reference is not None:
         tells.append(reference_columns(reference, mesh, temperature=at))
-    return Policy(model, _engine(config, base, mesh, model), tells, advantages_by(config.algorithm))
+    return Policy(model, _engine(config, base, mesh, model), tells, advantages_by(config.algorithm), at)
 
 
 def open_rollouts(

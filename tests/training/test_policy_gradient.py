@@ -254,6 +254,14 @@ def test_what_the_rollouts_lack_is_said(name, options):
         taken(groups, **options)
 
 
+def test_validation_at_another_temperature_needs_no_importance_weights():
+    """Nothing is learned from it, and its log-probabilities cannot be compared."""
+    groups = [replace(g, columns={k: v for k, v in g.columns.items() if k != "rollout_logps"}) for g in rollouts()]
+    with torch.no_grad():
+        stats = PolicyGradient(ONE_RANK, AlgorithmConfig(tis_cap=2.0))(Bigram(), pack_completions(groups)).stats
+    assert "loss" in stats and not {"mismatch_kl", "tis_weight", "tis_capped"} & set(stats)
+
+
 def test_a_sum_over_the_tokens_allowed_needs_to_know_them():
     objective = PolicyGradient(ONE_RANK, AlgorithmConfig(loss_agg_mode="seq-mean-token-sum-norm"))
     with pytest.raises(CookbookError, match=r"divides by the tokens allowed: give rollout.max_new_tokens"):

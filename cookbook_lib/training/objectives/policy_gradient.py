@@ -78,8 +78,8 @@ class PolicyGradient:
             "ratio_square": policy.ratios.square(),
             "old_kl": kl_estimates("k1", old, said.logps.detach()),
         }
-        if o.tis_cap is None:
-            return Term(policy.losses, seen)
+        if o.tis_cap is None or not (known.has("rollout_logps") or torch.is_grad_enabled()):
+            return Term(policy.losses, seen)  # validation drawn at another temperature has none, and needs none
         weights = importance_weights(old, known["rollout_logps"], o.tis_cap)
         seen |= {"tis_weight": weights, "tis_capped": weights == o.tis_cap}
         return Term(weights * policy.losses, seen)

@@ -29,6 +29,7 @@ from cookbook_lib.training.rollouts.prompts import Order, Tasks
 from cookbook_lib.training.rollouts.settling import Settle, earned
 
 TRAINING, GREEDY, VALIDATION = 0, 1, 2  # what a seed is for
+DRAWN = "rollout_logps"  # the generator's column
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,13 @@ class Rules:
 @dataclass
 class Policy:
     """Who answers and who learns; training and validation have it in common. tells: the training's forwards over a round
-    (columns.py), old_logps among them."""
+    (columns.py), old_logps among them; temperature: at which they take them, None: not known."""
 
     model: PackedModel
     engine: Engine
     tells: Sequence[Tell]
     settle: Settle
+    temperature: float | None = None
 
 
 @dataclass
@@ -94,9 +96,14 @@ class RoundMaker:
         return [replace(one, group=with_stats(one.group, **facts)) for one in settled], answered, seconds
 
     def validation(self) -> list[Answered]:
-        """Every prompt once, in the file's order; always drawn alike, and with no advantages."""
+        """Every prompt once, in the file's order; always drawn alike, and with no advantages.
+
+        Drawn at another temperature than training's forwards are at, it says nothing of how far the generator is from them.
+        """
         self.policy.engine.refresh(self.policy.model)
-        return earned(self._told(self._answered(range(len(self.tasks)), VALIDATION, 0, 0)))
+        answered = self._answered(range(len(self.tasks)), VALIDATION, 0, 0)
+        drawn_at = self.rules.asking.how.temperature or 1.0  # greedy log-probabilities are of the distribution itself
+        return earned(self._told(answered if drawn_at == self.policy.temperature else _without_drawn(answered)))
 
     # -- inside ------------------------------------------------------------------------------------------------------------
 
@@ -141,9 +148,11 @@ class RoundMaker:
         return sorted(chosen, key=lambda one: one.group.number)
 
     def _told(self, answered: Sequence[Answered]) -> list[Answered]:
-        """With the columns of the training's forwards, and how far the generator was from them."""
+        """With the columns of the training's forwards, and how far the generator was from them where that can be compared."""
         groups = [one.group for one in answered]
         told = add_columns(groups, self.policy.tells, self.forwards, self.place, self.mesh)
+        if any(DRAWN not in group.columns for group in told):
+            return [replace(one, group=group) for one, group in zip(answered, told, strict=True)]
         means, largest = mismatch(told)
         marked = [
             with_stats(replace(group, stats=dict(group.stats) | {"mismatch": own}), mismatch_max=largest)
@@ -156,6 +165,14 @@ class RoundMaker:
         now, before = time.perf_counter(), self.made_at
         self.made_at = now
         return self.mesh.broadcast(float("nan") if before is None else min(seconds / (now - before), 1.0))
+
+
+def _without_drawn(answered: Sequence[Answered]) -> list[Answered]:
+    """Without the generator's log-probabilities."""
+    return [
+        replace(one, group=replace(one.group, columns={k: v for k, v in one.group.columns.items() if k != DRAWN}))
+        for one in answered
+    ]
 
 
 def over_all(answered: Sequence[Answered]) -> dict[str, float]:

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from cookbook_lib.config.policy_schema import AlgorithmConfig
+from cookbook_lib.models.sampling import Sampling
 from cookbook_lib.parallel.mesh import make_mesh
 from cookbook_lib.training.rewards.base import RewardResult
+from cookbook_lib.training.rollouts.answering import Asking
 from cookbook_lib.training.rollouts.engine import Generated
 from cookbook_lib.training.rollouts.forwards import Forwards
 from cookbook_lib.training.rollouts.prompts import Order
@@ -234,6 +236,20 @@ def test_validation_asks_every_prompt_in_order_and_draws_alike_every_time():
     training, _, _ = maker.make(0)
     same_row = next(one for one in training if one.group.row == first[training[0].group.row].group.row)
     assert same_row.texts != first[same_row.group.row].texts, "other seeds than training's"
+
+
+@pytest.mark.parametrize(
+    ("training", "validation", "compared"),
+    [(0.9, 0.9, True), (0.9, 0.5, False), (0.9, 0.0, False), (1.0, 0.0, True)],
+)
+def test_validation_compares_the_generator_only_at_training_s_temperature(training, validation, compared):
+    maker = maker_of(6, n=2, asking=Asking(MOST, Sampling(validation), (STOP,)))
+    maker.policy.temperature = training
+    for one in maker.validation():
+        assert ("mismatch" in one.group.stats) == ("mismatch_max" in one.group.stats) == compared
+        assert ("rollout_logps" in one.group.columns) == compared and "old_logps" in one.group.columns
+    chosen, _, _ = maker.make(0)
+    assert "mismatch" in chosen[0].group.stats, "training's are drawn at its own"
 
 
 def test_a_critic_learns_the_reward_in_validation():
