@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--prompts", type=int, default=6000, help="of training and held out, four to one")
     made.add_argument("--held-out", type=int, default=600, help="prompts that every judge is asked, at most")
     made.add_argument("--judge", type=int, nargs=2, default=[16000, 1400], metavar=("ROWS", "STEPS"), help="of its SFT")
+    made.add_argument("--asks", choices=("both", "scores", "preferences"), default="both", help="what its SFT is asked")
     made.add_argument("--source", choices=SOURCES, default=SOURCES[0], help="whose verdicts the SFT learns from")
     made.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="keys of the recipe, for every run")
     made.add_argument("--write", type=Path, metavar="FILE.md", help="write the tables, as for docs/benchmarks/")
@@ -104,6 +105,7 @@ def measure(given: argparse.Namespace) -> None:
             "--judge",
             *given.judge,
         ]
+        words += ["--asks", given.asks] if asked(given) else []
         words += ["--set", *given.set] if given.set else []
         closing = f"`python scripts/measure_judges.py {' '.join(map(str, words))}`"
         given.write.write_text(
@@ -124,7 +126,7 @@ def finished(given: argparse.Namespace, recipe: str, seed: int) -> dict[str, Any
 def apart(given: argparse.Namespace, what: str, seed: int) -> str:
     """The last line that a process of its own prints."""
     own = {"folder": [given.folder], "prompts": [given.prompts], "held-out": [given.held_out], "judge": given.judge,
-           "source": [given.source], "set": given.set, "one": [what, seed]}  # fmt: skip
+           "source": [given.source], "asks": [given.asks], "set": given.set, "one": [what, seed]}  # fmt: skip
     options = [word for name, values in own.items() for word in (f"--{name}", *map(str, values))]
     done = subprocess.run(
         [sys.executable, __file__, *options], stdout=subprocess.PIPE, text=True, env=QUIET | os.environ
@@ -140,12 +142,17 @@ def apart(given: argparse.Namespace, what: str, seed: int) -> str:
 def judge_of(given: argparse.Namespace) -> Path:
     """Where the judge lies that every run starts from."""
     folder: Path = given.folder
-    return folder / "judge_{}_{}_{}".format(given.source, *given.judge) / "sft-final"
+    return folder / "_".join(map(str, ["judge", given.source, *asked(given), *given.judge])) / "sft-final"
+
+
+def asked(given: argparse.Namespace) -> list[str]:
+    """What its SFT is asked, where that is not everything."""
+    return [] if given.asks == "both" else [given.asks]
 
 
 def run_folder(given: argparse.Namespace, recipe: str, seed: int) -> Path:
     """Where a run and its figures lie; other settings lie elsewhere, so that nothing is taken for what it is not."""
-    settings = repr((given.prompts, given.held_out, given.source, given.judge, given.set))
+    settings = repr((given.prompts, given.held_out, given.source, *asked(given), given.judge, given.set))
     folder: Path = given.folder
     return folder / f"{recipe}_{seed}_{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
 
@@ -160,10 +167,10 @@ def make_judge(given: argparse.Namespace) -> dict[str, Any]:
     from cookbook_lib.training.recipes import open_recipe
 
     rows, steps = given.judge
-    data = given.folder / f"data_sft_{given.source}_{rows}"
+    data = given.folder / "_".join(["data_sft", given.source, *asked(given), str(rows)])
     sys.stdout, shown = sys.stderr, sys.stdout
-    both = Options(orders="both")
-    prepare(Job(given.source, output=data, converter="judge", limit=rows, seed=SFT_SEED, options=both))
+    asks = Options(asks=given.asks, orders="both")
+    prepare(Job(given.source, output=data, converter="judge", limit=rows, seed=SFT_SEED, options=asks))
     config = load_config(
         "sft",
         ["smoke"],

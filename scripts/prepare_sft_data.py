@@ -88,6 +88,13 @@ def parser() -> argparse.ArgumentParser:
         choices=("first", "last"),
         help="judge: after its critique, or before (default: last)",
     )
+    kinds = ("both", "scores", "preferences")
+    add(
+        "--asks",
+        default="both",
+        choices=kinds,
+        help="judge: scores of one response, preferences of two (default: both)",
+    )
     add("--orders", default="one", choices=("one", "both"), help="judge: pairs in one order, or in both (default: one)")
     add(
         "--rubric", metavar="FILE.yaml", help="judge: what is judged by; or a name such as full (default: the aspect's)"

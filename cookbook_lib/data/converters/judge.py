@@ -53,7 +53,7 @@ def same_prompt(rows: Iterable[Row]) -> Iterator[Row]:
 @register_converter(
     "judge",
     about="verdicts with critiques, from scored or compared responses (helpsteer2 and its like, ultrafeedback)",
-    uses=("aspect", "verdict", "orders", "rubric"),
+    uses=("aspect", "verdict", "asks", "orders", "rubric"),
     gather=same_prompt,
 )
 def from_judgements(row: dict[str, Any], options: Options) -> Iterator[Conversation]:
@@ -64,7 +64,7 @@ def from_judgements(row: dict[str, Any], options: Options) -> Iterator[Conversat
         yield from _from_scores(list(rated_responses(row)), prompt, rubric, options)
     elif "responses" in row:
         yield from _from_scores(objects_in(row, "responses"), prompt, rubric, options)
-    else:
+    elif options.asks != "scores":
         yield from _preferences(prompt, comparison_of(row), rubric, options)
 
 
@@ -74,10 +74,11 @@ def _from_scores(
     """members: responses to one prompt with their scores, and perhaps a `critique`, which is then what is said of them."""
     scored = [(text_field(member, "response"), scores_of(member, options.aspect)) for member in members]
     written = [optional_text(member, "critique") for member in members]
-    for (response, scores), why in zip(scored, written, strict=True):
+    for (response, scores), why in zip(scored, written, strict=True) if options.asks != "preferences" else ():
         said = _usable(why) or critique.of_scores(scores, leave_out=options.aspect)
         yield _score(prompt, response, scores, said, rubric, options)
-    for ((first, low), (second, high)), (one, two) in zip(pairwise(scored), pairwise(written), strict=True):
+    pairs = zip(pairwise(scored), pairwise(written), strict=True) if options.asks != "scores" else ()
+    for ((first, low), (second, high)), (one, two) in pairs:
         strength = max(-3, min(3, high[options.aspect] - low[options.aspect]))
         why = f"Response 1: {one}\nResponse 2: {two}" if one and two else ""
         yield from _preferences(prompt, Pair(first, second, strength, why, (low, high)), rubric, options)
@@ -124,5 +125,7 @@ def _check(options: Options) -> None:
         raise CookbookError(f"aspect {options.aspect!r} is not scored; choose one of {', '.join(SCORES)}")
     if options.verdict not in get_args(Place):
         raise CookbookError(f"verdict {options.verdict!r} is no place; choose first or last")
+    if options.asks not in ("both", "scores", "preferences"):
+        raise CookbookError(f"asks {options.asks!r} cannot be asked; choose scores, preferences or both")
     if options.orders not in ("one", "both"):
         raise CookbookError(f"orders {options.orders!r} cannot be asked; choose one or both")

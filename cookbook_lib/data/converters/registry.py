@@ -34,6 +34,8 @@ class Options:
     """judge: the score that verdicts are about"""
     verdict: Literal["first", "last"] = "last"
     """judge: whether the verdict stands last, after its critique, where it is read; or first"""
+    asks: Literal["both", "scores", "preferences"] = "both"
+    """judge: for the score of a response, for the better of two, or for both"""
     orders: Literal["one", "both"] = "one"
     """judge: ask about two responses in one order, drawn by a coin, or in both, so that no place is better"""
     rubric: str | None = None

@@ -190,9 +190,18 @@ def test_both_orders_have_opposite_verdicts():
     assert shown.group == turned.group, "of one prompt: split together"
 
 
-def test_an_order_that_cannot_be_is_refused():
-    with pytest.raises(CookbookError, match="orders 'ab' cannot be asked; choose one or both"):
-        judged([scored("Why?", "No.", POOR)], orders="ab")
+def test_scores_and_preferences_can_be_asked_alone():
+    compared = {"prompt": "q", "response_1": "a", "response_2": "b", "preference_strength": 1}
+    rows = [scored("Why?", "No.", POOR), scored("Why?", "Because.", GOOD), compared]
+    low, high, *preferences = judged(rows)
+    assert judged(rows, asks="scores") == [low, high]
+    assert judged(rows, asks="preferences") == preferences and len(preferences) == 2
+
+
+@pytest.mark.parametrize(("option", "value"), [("orders", "ab"), ("asks", "score"), ("verdict", "middle")])
+def test_what_cannot_be_asked_is_refused(option, value):
+    with pytest.raises(CookbookError, match=f"{option} '{value}' .*; choose "):
+        judged([scored("Why?", "No.", POOR)], **{option: value})
 
 
 def test_a_tie_is_one_in_both_orders():
