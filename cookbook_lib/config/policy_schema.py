@@ -141,7 +141,8 @@ class RewardConfig:
     """sum: the weighted rewards add up; normalise: each is first normalised within its group on its own, so that one with
     a wide spread does not drown another (GDPO)."""
     custom: str | None = None
-    """path.py:function for custom: it takes a list of samples and returns one number each."""
+    """path.py:function for custom: it takes a list of samples and returns one number each. Rounds that another text of the
+    file paid are not taken up."""
     overlong_buffer: int = 0
     """The last this many tokens of rollout.max_new_tokens cost something, growing to overlong_penalty; 0 = nothing."""
     overlong_penalty: float = 1.0

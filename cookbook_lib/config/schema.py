@@ -134,9 +134,9 @@ class DataConfig:
     shuffle: bool = True
     """Draw each epoch's order from trainer.seed; false = the order of the files."""
     train_max_samples: int = -1
-    """Use only this many rows for training; -1 = all."""
+    """Use only this many rows for training; -1 = all. Of a pair that a judge is asked in both orders, no half."""
     val_max_samples: int = -1
-    """Use only this many rows for validation; -1 = all."""
+    """Use only this many rows for validation; -1 = all. Of a pair that a judge is asked in both orders, no half."""
     num_workers: int = field(default=0, metadata=only("sft", "pointwise", *PAIRS))
     """Processes that tokenize; 0 = one per core."""
     cache_dir: str | None = field(default=None, metadata=only("sft", "pointwise", *PAIRS))
