@@ -8,16 +8,18 @@ from scripts.measure_judges import judge_of, markdown, rows_of, run_folder
 
 def given(**changed: object) -> Namespace:
     kept = {"folder": Path("runs"), "prompts": 60, "held_out": 6, "judge": [100, 10], "set": ["optim.lr=1e-4"]}
+    kept |= {"source": "embedded-hasty", "asks": "both"}
     return Namespace(**(kept | changed))
 
 
 def test_other_settings_lie_elsewhere():
     base = run_folder(given(), "pairwise", 1)
     others = [given(prompts=61), given(held_out=7), given(judge=[100, 11]), given(set=["optim.lr=2e-4"])]
+    others += [given(source="embedded"), given(asks="preferences")]
     folders = {run_folder(one, "pairwise", 1) for one in others} | {base, run_folder(given(), "pairwise", 2)}
-    assert len(folders) == 6
+    assert len(folders) == 8
     assert run_folder(given(), "pairwise", 1) == base
-    assert judge_of(given()) != judge_of(given(judge=[100, 11]))
+    assert len({judge_of(one) for one in (given(), given(judge=[100, 11]), *others[-2:])}) == 4
 
 
 def test_the_gain_is_the_mean_over_seeds_with_its_interval():
@@ -30,3 +32,14 @@ def test_the_gain_is_the_mean_over_seeds_with_its_interval():
     assert first["before"] == "0.500 [0.400, 0.600]"
     assert first["gain"] == "0.200 [-0.048, 0.448]"  # 4.303 x 0.1 / sqrt 3
     assert markdown([first])[0] == "| figure | before | seed 1 | seed 2 | seed 3 | gain |"
+
+
+def test_a_judge_that_says_the_same_to_all_has_no_correlation():
+    point = {"value": 0.5, "low": 0.4, "high": 0.6}
+    told = {
+        f"scores: {name}": {"before": point, "after": point}
+        for name in ("exact", "kappa, weighted by squared distance")
+    }
+    told["scores: spearman"] = {"before": None, "after": point}
+    *_, last = rows_of("pointwise", [1, 2], [told, told])
+    assert (last["before"], last["seed 1"], last["gain"]) == ("–", "0.500 [0.400, 0.600]", "–")
