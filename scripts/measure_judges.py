@@ -95,22 +95,16 @@ def measure(given: argparse.Namespace) -> None:
         print(table(rows, caption=recipe).text)
         parts += [f"## {recipe}", "", *markdown(rows), ""]
     if given.write:
-        words = [
-            "--prompts",
-            given.prompts,
-            "--held-out",
-            given.held_out,
-            "--source",
-            given.source,
-            "--judge",
-            *given.judge,
-        ]
-        words += ["--asks", given.asks] if asked(given) else []
-        words += ["--set", *given.set] if given.set else []
-        closing = f"`python scripts/measure_judges.py {' '.join(map(str, words))}`"
-        given.write.write_text(
-            "\n".join([*parts, *__doc__.strip().split("\n\n")[1:3], "", closing, ""]), encoding="utf-8"
-        )
+        docstring = __doc__.strip().split("\n\n")[1:4]
+        given.write.write_text("\n".join([*parts, "\n\n".join(docstring), "", f"`{command(given)}`", ""]), encoding="utf-8")
+
+
+def command(given: argparse.Namespace) -> str:
+    """That measures this again."""
+    options = {"--recipes": given.recipes, "--seeds": given.seeds, "--prompts": [given.prompts], "--held-out": [given.held_out],
+               "--source": [given.source], "--asks": asked(given), "--judge": given.judge, "--set": given.set}  # fmt: skip
+    words = [word for name, values in options.items() if values for word in (name, *map(str, values))]
+    return " ".join(["python scripts/measure_judges.py", *words])
 
 
 def finished(given: argparse.Namespace, recipe: str, seed: int) -> dict[str, Any]:
@@ -260,8 +254,9 @@ def shown(point: dict[str, Any] | None) -> str:
     """Value and interval; a dash where there is none, as for the correlation of a judge that says the same to all."""
     if point is None:
         return "–"
-    ends = "" if point["low"] is None else f" [{point['low']:.3f}, {point['high']:.3f}]"
-    return f"{point['value']:.3f}{ends}"
+    known = (point["value"], point["low"], point["high"])
+    value, low, high = (x if x is None else round(x, 3) + 0.0 for x in known)  # + 0.0: no minus zero
+    return f"{value:.3f}" + ("" if low is None else f" [{low:.3f}, {high:.3f}]")
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> list[str]:
