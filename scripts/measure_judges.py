@@ -96,7 +96,9 @@ def measure(given: argparse.Namespace) -> None:
         parts += [f"## {recipe}", "", *markdown(rows), ""]
     if given.write:
         docstring = __doc__.strip().split("\n\n")[1:4]
-        given.write.write_text("\n".join([*parts, "\n\n".join(docstring), "", f"`{command(given)}`", ""]), encoding="utf-8")
+        given.write.write_text(
+            "\n".join([*parts, "\n\n".join(docstring), "", f"`{command(given)}`", ""]), encoding="utf-8"
+        )
 
 
 def command(given: argparse.Namespace) -> str:
