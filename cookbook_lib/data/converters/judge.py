@@ -11,9 +11,8 @@ trained further as it is. The critique repeats the annotators' own reasons where
 verdict themselves, of which there must be one; else it puts their scores into words. Which response is shown as A is drawn
 from a digest of the texts: it is the same in every run and tells nothing about the verdict. `orders="both"` asks in either
 order, with the opposite verdict, which takes a judge's liking for a place off (swap augmentation, JudgeLM,
-https://arxiv.org/abs/2310.17631). The verdict stands last, so that
-a model reasons before it judges; or first (`verdict="first"`), as most published sets have it, where no parser of ours
-looks. `answer` is the verdict's line.
+https://arxiv.org/abs/2310.17631). The verdict stands last, so that a model reasons before it judges; or first
+(`verdict="first"`), as most published sets have it, where no parser of ours looks. `answer` is the verdict's line.
 """
 
 from __future__ import annotations
