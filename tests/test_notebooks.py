@@ -11,6 +11,7 @@ curve and the summary must be where the last cell says they are.
 import json
 import math
 import os
+import re
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from cookbook_lib.tracking.jsonl import read_metrics
 from cookbook_lib.training.embedded_judge import make_judge
 from tests.jobs import Command, Job, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 NOTEBOOKS = sorted(path.stem for path in (HOME / "notebooks").glob("*.ipynb"))
 WAYS = {
@@ -41,7 +42,7 @@ WAYS = {
 }
 ON_TWO_RANKS = ["10_prepare_data", "20_sft", "21_scale_out", "30_bradley_terry", "31_pointwise", "41_pipeline"]
 ON_TWO_RANKS += ["32_generative_pointwise", "33_generative_pairwise", "34_dpo"]
-BAR = " completions/s]"  # of a round that takes more than some seconds
+BAR = re.compile(r" (rows|completions)(/s)?\]")  # of what takes more than some seconds, as it does on a slow machine
 STEPS = ["data.train_batch_size=8", "trainer.total_training_steps=3", "trainer.test_freq=2"]
 
 
@@ -171,7 +172,7 @@ def assert_ran(run: Executed) -> None:
     assert run.code == 0, run.text
     assert not run.outputs("error")
     said = [output.text for output in run.outputs("stream") if output.name == "stderr"]
-    assert not [text for text in said if text.strip() and BAR not in text]
+    assert not [text for text in said if text.strip() and not BAR.search(text)]
     ran = [cell for cell in run.copy.cells if cell.cell_type == "code" and cell.source]
     assert all(cell.execution_count for cell in ran)
 
