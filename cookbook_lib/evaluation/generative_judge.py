@@ -165,13 +165,27 @@ class GenerativeJudge:
 
 
 class ScoringJudge(GenerativeJudge, ScoreJudge):
-    """Compares by its scores: for a model that was trained on single answers. It never sees two of them side by side."""
+    """Compares by its scores: for a model that was trained on single answers. It never sees two of them side by side.
+
+    Raises CookbookError for order="both", which such a judge cannot tell from one.
+    """
+
+    def __init__(self, generator: Generator, *, order: Order = "shown", **options: Any) -> None:
+        if order == "both":
+            raise CookbookError(
+                'order is "both", but a judge that compares by scores sees one answer at a time: there is no order; leave it out.'
+            )
+        super().__init__(generator, order=order, **options)
 
     def score(self, conversations: Sequence[Messages]) -> list[float | None]:
         return GenerativeJudge.score(self, conversations)
 
     def compare(self, prompts: Sequence[Messages], a: Sequence[str], b: Sequence[str]) -> list[Verdict]:
         return ScoreJudge.compare(self, prompts, a, b)
+
+    def preferences(self, prompts: Sequence[Messages], a: Sequence[str], b: Sequence[str]) -> list[float | None]:
+        """+1, -1 or 0 by the scores of the two answers; None where one of them has none."""
+        return [preference_of([verdict]) for verdict in self.compare(prompts, a, b)]
 
 
 def _read(kind: Kind, written: Written, scale: tuple[int, int]) -> tuple[Vote, str | None]:

@@ -28,6 +28,7 @@ from cookbook_lib.models.loading import load_tokenizer
 Progress = Callable[[int], object]  # texts just finished
 TAIL = 16  # tokens of a prompt in which reasoning may be begun
 ROWS = {False: 16, True: 64}  # generated together, without a GPU and with one
+BATCH_TOKENS = 65_536  # of them, prompts and what is written, unless batch_size says how many rows
 Seeds = Sequence[Sequence[int]]  # of each prompt, one for each of its texts
 
 
@@ -58,7 +59,7 @@ class LocalGenerator:
 
     thinking: the prompt as the template gives it, after which a thinking model thinks (see `prompt_ids`); a tag that the
     prompt opened stands before the text, as reasoning that is never closed has no verdict. batch_size: rows
-    generated together; None is 64 on a GPU and 16 elsewhere. device, dtype: as in inference.choose_place.
+    generated together; None is 64 on a GPU and 16 elsewhere, fewer where they are long (BATCH_TOKENS). device, dtype: as in inference.choose_place.
     Raises CookbookError when the folder holds no chat model: a reward model, say, writes nothing.
     """
 
@@ -78,6 +79,7 @@ class LocalGenerator:
         self.max_new_tokens, self.thinking = max_new_tokens, thinking
         self._model = open_model(self.folder, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
         self.batch_size = batch_size or ROWS[self._model.device.type == "cuda"]
+        self.max_batch_tokens = None if batch_size else BATCH_TOKENS
         self._tokenizer = load_tokenizer(self.folder, trust_remote_code=trust_remote_code)
         self._stops = stop_ids(self._tokenizer)
 
@@ -101,6 +103,7 @@ class LocalGenerator:
             temperature=temperature,
             seed=[seed for _, seed in asked],
             batch_size=self.batch_size,
+            max_batch_tokens=self.max_batch_tokens,
             progress=progress,
         )
         texts: dict[int, list[Written]] = {i: [] for i in range(len(prompts))}

@@ -16,20 +16,17 @@ from cookbook_lib.evaluation.benchmarks.hearing import compares_by_score
 from cookbook_lib.evaluation.generative_judge import GenerativeJudge
 from cookbook_lib.evaluation.held_out_answers import baselines, score_pairs
 from cookbook_lib.evaluation.judge_report import JudgeReport, ScoredPairs, Sections, judge_report
-from cookbook_lib.evaluation.judges import Judge, Messages, answered, verdict_of
+from cookbook_lib.evaluation.judges import Judge, Messages
 from cookbook_lib.evaluation.votes import both_orders, preference_of
 from cookbook_lib.evaluation.writing import START, writing
 
 
 def preferences_of(judge: Judge, prompts: Sequence[Messages], a: Sequence[str], b: Sequence[str]) -> list[float | None]:
     """For each pair from +1 (a is better) to -1 (b is), both ways round where the order could matter; None: unreadable."""
-    if isinstance(judge, GenerativeJudge) and not compares_by_score(judge):
+    if isinstance(judge, GenerativeJudge):
         return judge.preferences(prompts, a, b)
     if compares_by_score(judge):
-        rows = [answered(prompt, text) for texts in (a, b) for prompt, text in zip(prompts, texts, strict=True)]
-        scores = judge.score(rows)
-        halves = zip(scores[: len(prompts)], scores[len(prompts) :], strict=True)
-        return [preference_of([verdict_of(*half)]) for half in halves]
+        return [preference_of([verdict]) for verdict in judge.compare(prompts, a, b)]
     shown, swapped = judge.compare(prompts, a, b), judge.compare(prompts, b, a)
     return [both_orders(preference_of([v]), preference_of([w])) for v, w in zip(shown, swapped, strict=True)]
 

@@ -131,7 +131,10 @@ def test_a_judge_of_single_answers_compares_by_its_scores():
     judge = ScoringJudge(generator)
     assert compares_by_score(judge) and not compares_by_score(GenerativeJudge(generator))
     assert judge.compare([asked("q")] * 3, ["+a", "-b", "+a"], ["-b", "+a", "+c"]) == ["A", "B", "tie"]
+    assert judge.preferences([asked("q")] * 2, ["+a", "+a"], ["-b", "+c"]) == [1, 0]
     assert all("Response A:" not in call[0]["content"] for calls in generator.calls for call in calls)
+    with pytest.raises(CookbookError, match='order is "both", but a judge that compares by scores sees one answer'):
+        ScoringJudge(generator, order="both")
 
 
 def test_a_rubric_of_ones_own(tmp_path):

@@ -46,6 +46,18 @@ def test_a_text_that_is_cut_says_so(checkpoint):
     assert not said.finished and said.tokens == 2
 
 
+@pytest.mark.parametrize(("asked_for", "together"), [(None, 1), (2, 2)])
+def test_a_batch_has_no_more_tokens_than_fit(checkpoint, monkeypatch, asked_for, together):
+    monkeypatch.setattr(generators, "BATCH_TOKENS", 1)
+    rows = []
+    narrow = LocalGenerator(checkpoint, max_new_tokens=2, batch_size=asked_for)
+    narrow._model.register_forward_pre_hook(
+        lambda _, args, given: rows.append(len(given["input_ids"])), with_kwargs=True
+    )
+    narrow.write([COLOUR, asked("Why?")], [[0], [0]], temperature=0.0)
+    assert max(rows) == together
+
+
 def test_reasoning_that_the_prompt_begins_stands_before_the_text(checkpoint, monkeypatch):
     """A template of a model that always thinks: what it goes on from decides whether there is a verdict."""
     thinks = LocalGenerator(checkpoint, max_new_tokens=16, thinking=True)
