@@ -47,9 +47,12 @@ def test_a_failure_on_the_other_node_ends_both(runs):
 
 def test_a_signal_to_both_nodes_stops_the_cell_first(runs):
     """As Slurm does: the follower waits for the leader, which interrupts the cell on every node."""
-    runs.notebook(CELL, "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    time.sleep(1); print('saved', rank)")
+    runs.notebook(
+        CELL,
+        "try:\n    print('busy', flush=True); time.sleep(60)\nexcept KeyboardInterrupt:\n    time.sleep(1); print('saved', rank)",
+    )
     leader, follower = start_nodes(runs)
-    leader.wait_for("nodes 2")
+    leader.wait_for("busy")
     follower.process.terminate()
     leader.process.send_signal(signal.SIGTERM)
     assert leader.finish(30).code == 143
