@@ -110,7 +110,7 @@ class Desk:
         return self.start(place, *WAYS[way], source, *output, "-y", parameters)
 
     def finish(self, command: Command, place: str) -> Executed:
-        done, folder = command.finish(200), self.folder / place
+        done, folder = command.finish(500), self.folder / place
         assert not self.job.left_after(5)
         copy = folder / "copy.ipynb"
         return Executed(done.code, done.text, nbformat.read(copy, as_version=4), folder)

@@ -59,7 +59,8 @@ class LocalGenerator:
 
     thinking: the prompt as the template gives it, after which a thinking model thinks (see `prompt_ids`); a tag that the
     prompt opened stands before the text, as reasoning that is never closed has no verdict. batch_size: rows
-    generated together; None is 64 on a GPU and 16 elsewhere, fewer where they are long (BATCH_TOKENS). device, dtype: as in inference.choose_place.
+    generated together; None is 64 on a GPU and 16 elsewhere, fewer where they are long (BATCH_TOKENS). device, dtype: as in
+    inference.choose_place.
     Raises CookbookError when the folder holds no chat model: a reward model, say, writes nothing.
     """
 

@@ -70,10 +70,11 @@ class Console:
 
 
 def describe(metrics: Mapping[str, float]) -> list[str]:
-    """The few metrics that a person watches, in words."""
+    """The few metrics that a person watches, in words: the reward, where there is one; a policy's loss tells nothing."""
+    goal = "reward" if {"train/reward", "val/reward"} & metrics.keys() else "loss"
     shown = [
-        ("train/loss", "loss {:.4g}".format),
-        ("val/loss", "val loss {:.4g}".format),
+        (f"train/{goal}", (goal + " {:.4g}").format),
+        (f"val/{goal}", (f"val {goal}" + " {:.4g}").format),
         ("val/accuracy", lambda share: f"val accuracy {100 * share:.1f} %"),
         ("train/grad_norm", "grad norm {:.3g}".format),
         ("train/lr", "lr {:.2g}".format),

@@ -37,8 +37,9 @@ class Plan:
 
     def rows_of_table(self) -> list[tuple[str, str]]:
         """(what, how much) for display."""
+        tokens = "tokens with their completions, at most" if self.row == "prompt" else "tokens"
         shown = [
-            (f"{self.row}s", f"{self.rows:,} to train on ({self.tokens:,} tokens), {self.val_rows:,} to validate on"),
+            (f"{self.row}s", f"{self.rows:,} to train on ({self.tokens:,} {tokens}), {self.val_rows:,} to validate on"),
             ("processes", f"{self.world_size}: {self.dp} read different {self.row}s, {self.sp} share each sequence"),
             (f"{self.row}s per step", f"{self.train_batch_size:,}"),
             (

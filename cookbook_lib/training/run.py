@@ -201,14 +201,18 @@ class Run:
                 self._save(best=True)
 
     def _is_better(self, found: dict[str, float]) -> bool:
-        """Than every validation before: a lower loss, or a higher accuracy, the lower loss deciding between equal ones."""
+        """Than every validation before: a lower loss, a higher accuracy (of equal ones, the lower loss), a higher reward.
+
+        The loss of a policy says nothing of how good it is: of equal rewards the first stays.
+        """
         metric, loss, p = self.config.trainer.best_metric, found["val/loss"], self.progress
         value = found[metric]
         if not (math.isfinite(value) and math.isfinite(loss)):
             return False
         if p.best is None or metric == "val/loss":
             return p.best is None or value < p.best
-        return value > p.best or (value == p.best and p.best_loss is not None and loss < p.best_loss)
+        decides = metric != "val/reward" and p.best_loss is not None and loss < p.best_loss
+        return value > p.best or (value == p.best and decides)
 
     def _save(self, best: bool = False) -> None:
         if self.checkpoints.last_step == self.progress.step and not best:

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from cookbook_lib.tracking.console import CLEAR, Console, clock_time, short
+from cookbook_lib.tracking.console import CLEAR, Console, clock_time, describe, short
 
 
 class Terminal(io.StringIO):
@@ -101,3 +101,9 @@ def test_an_unfinished_live_line_is_ended() -> None:
 def test_short_numbers_and_times() -> None:
     assert [short(n) for n in (7, 999, 1500, 2_500_000)] == ["7", "999", "1.5k", "2.5M"]
     assert [clock_time(s) for s in (0.4, 61, 3727)] == ["0:00", "1:01", "1:02:07"]
+
+
+def test_of_a_policy_the_reward_is_told() -> None:
+    told = describe({"train/loss": -0.02, "train/reward": 0.4375, "train/lr": 3e-4})
+    assert told == ["reward 0.4375", "lr 0.0003"]
+    assert describe({"val/loss": 5e-5, "val/reward": 0.5}) == ["val reward 0.5"]

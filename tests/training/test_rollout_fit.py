@@ -86,6 +86,20 @@ def test_a_look_at_the_first_batch_counts_as_no_step(data: Path, tmp_path: Path)
     assert [path.name for path in (tmp_path / "rollouts").glob("validation_*")] == ["validation_00000000.parquet"]
 
 
+def test_of_equal_rewards_the_first_is_best(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However low the loss is that the clipped objective has on validation prompts."""
+    found = iter([(0.25, 0.5), (0.5, 0.4), (0.5, 0.1), (0.4, 0.0)])
+
+    def told(run: Run) -> dict[str, float]:
+        reward, loss = next(found)
+        return {"val/reward": reward, "val/loss": loss}
+
+    monkeypatch.setattr("cookbook_lib.training.run.validate", told)
+    more = ("trainer.val_at_start=true", "trainer.test_freq=2", "trainer.best_metric=val/reward")
+    run = training.fit(run_of(config_of(data, tmp_path, *more)))
+    assert (run.progress.best_step, run.progress.best) == (2, 0.5)
+
+
 def stopped(data: Path, save: Path, step: int, *overrides: str) -> Path:
     run = run_of(config_of(data, save, *overrides))
     _stop_after(run, step)

@@ -9,6 +9,7 @@ What completion i of prompt r says in round k is drawn from (seed, k, r, i) alon
 what shares its batch (but for rounding).
 """
 
+import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -50,9 +51,7 @@ def answer(
     total = sum(len(seeds[i]) for i in mine)
 
     def work() -> dict[int, Generated]:
-        with tqdm(
-            total=total, unit=" completions", desc=title, delay=3, mininterval=2, disable=not mesh.is_main
-        ) as bar:
+        with _bar(total, title, mesh) as bar:
             made = engine.generate(
                 [prompts[i] for i in mine],
                 max_new_tokens=asking.max_new_tokens,
@@ -65,6 +64,21 @@ def answer(
 
     found = {i: generated for part in together(mesh, work) for i, generated in part.items()}
     return [found[i] for i in range(len(prompts))]
+
+
+def _bar(total: int, title: str, mesh: Mesh) -> tqdm:
+    """Gone when the round is: in a log or a notebook, rounds of some seconds leave no line."""
+    pause = 1 if sys.stdout.isatty() else 10
+    return tqdm(
+        total=total,
+        desc=title,
+        unit=" completions",
+        file=sys.stdout,
+        delay=pause,
+        mininterval=pause,
+        leave=False,
+        disable=not mesh.is_main,
+    )
 
 
 def together(mesh: Mesh, work: Callable[[], T]) -> list[T]:
