@@ -230,6 +230,14 @@ def test_what_an_eye_sees(chatml, tmp_path):
     assert [(row["document"], row["role"]) for row in rows[:1]] == [(0, "user")]
     assert {row["role"] for row in rows if row["document"]} == {"assistant"}
     assert [row["document"] for row in rows if row["weight"]] == [1, 2]
+    learned = [
+        (row["document"], row["text"]) for row in candidate_rows([pairs[0]], chatml, read="answers") if row["weight"]
+    ]
+    assert learned == [(row["document"], row["text"]) for row in rows if row["document"]], (
+        "they differ from their first token on"
+    )
+    apart = [row for row in candidate_rows([pairs.shared(False)[0]], chatml, read="answers") if row["weight"]]
+    assert [row["text"] for row in apart] == [text for _, text in learned]
     one = tokenize_scores([ScoredResponse(TURNS, "42.", {"score": 1.0})], chatml, max_length=100, cache_dir=tmp_path)
     assert {row["role"] for row in candidate_rows([one[0]], chatml)} == {"all turns"}
     assert "shared" in pairs.report() and "shared" not in one.report()
