@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cookbook_lib.display.table_layout import Cell, render_table
 from cookbook_lib.display.views import Html
 
@@ -83,6 +85,8 @@ def _records(data: Any) -> list[Any]:
 def _cell(value: Any, spec: Format | None) -> Cell:
     if isinstance(value, Cell):
         return value
+    if isinstance(value, np.generic):  # of an array: its numbers read as Python's own
+        value = value.item()
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if spec is not None and value is not None:
         return Cell(spec(value) if callable(spec) else format(value, spec), right=number)

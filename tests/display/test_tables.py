@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -46,7 +47,8 @@ def test_formats_by_column():
 @pytest.mark.parametrize(
     ("value", "text"),
     [(1234567, "1,234,567"), (0.00001, "1e-05"), (1234.5, "1,234"), (0.5, "0.5"), (0.0, "0"), (False, "no"),
-     ([1, 2], "1, 2"), ([], "–"), (Path("a/b"), "a/b"), (math.nan, "nan"), (math.inf, "inf"), (2.0e9, "2e+09")],
+     ([1, 2], "1, 2"), ([], "–"), (Path("a/b"), "a/b"), (math.nan, "nan"), (math.inf, "inf"), (2.0e9, "2e+09"),
+     (np.bool_(True), "yes"), (np.float32(0.5), "0.5"), (np.int64(12345), "12,345")],
 )  # fmt: skip
 def test_plain_values(value, text):
     assert table({"x": value}).text == f"x  {text}"
