@@ -253,6 +253,9 @@ def on_tasks(given: argparse.Namespace, judges: Judges, bars: ProgressBars) -> l
     if not files:
         return []
     tasks = list(read_tasks(files, limit=limit_of(given, ROWS), report=Report()))
+    if tasks and not given.tasks and all(task.kind == "answer" for task in tasks):
+        print(f"{given.judge_model[0]} learned to answer: its own prompts ask for no verdict; --tasks gives others")
+        return []
     return shown(reports_on_tasks(judges, tasks, seed=given.seed, watch=bars), "prompts with known verdicts")
 
 

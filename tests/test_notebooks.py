@@ -227,6 +227,17 @@ def test_a_judge_earns_the_same_in_every_way(desk: Desk, notebook: str) -> None:
     assert sorted(path.name for path in (one.folder / "run/rollouts").iterdir())[0] == "round_00000000.parquet"
 
 
+def test_answers_that_are_checked_are_no_verdicts(desk: Desk) -> None:
+    """The same notebook where the model learns to answer: it is rewarded, and nothing is compared with a truth."""
+    data, place = desk.folder / "answers", "32-answers"
+    prepare_tasks(TaskJob("embedded", output=data, limit=160, test_ratio=0.2, ask="answers"))
+    overrides = [*STEPS, "data.val_max_samples=8", "reward.functions=[exact_match]"]
+    files = {"train_file": str(data / "train.parquet"), "val_file": str(data / "test.parquet")}
+    run = desk.finish(desk.begin("32_generative_pointwise", "python3", place, **files, overrides=overrides), place)
+    assert_ran(run)
+    assert run.summary["compared"] == [] and run.summary["validation_after"]["reward"] is not None
+
+
 def test_the_pipeline_ends_in_one_table(desk: Desk) -> None:
     run = desk.execute("41_pipeline", "two ranks")
     rows = json.loads((run.folder / "run/pipeline.json").read_text(encoding="utf-8"))["rows"]

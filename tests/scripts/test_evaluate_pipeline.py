@@ -123,6 +123,19 @@ def test_a_judge_on_prompts_with_known_verdicts(script, writer, tmp_path, capsys
     assert re.search(r"exact +0\.750", said)
 
 
+def test_a_model_that_learned_to_answer_has_no_verdicts_of_its_own(script, writer, tmp_path, capsys):
+    """Its validation prompts are left out, aloud; pairs are still judged, and without any the sentence says what to give."""
+    write_tasks(tmp_path / "own.jsonl", [JudgeTask(asked("2+2?"), "answer", "4", "sums")])
+    run = {"recipe": "generative_pointwise", "data": {"val_files": str(tmp_path / "own.jsonl")}}
+    (writer.parent / "config.yaml").write_text(json.dumps(run))
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in PAIRS))
+    assert script.main(["--judge-model", str(writer), "--pairs", str(pairs)]) == 0
+    assert "learned to answer: its own prompts ask for no verdict; --tasks gives others" in capsys.readouterr().out
+    assert script.main(["--judge-model", str(writer)]) == 2
+    assert "give --pairs FILE" in capsys.readouterr().err
+
+
 def test_scalar_and_generative_judges_on_given_scores(script, writer, reward_folder, tmp_path, capsys):  # noqa: F811
     rows = [{"prompt": f"q{n}", "response": f"{'+-'[n % 2]} answer {n}", "score": 4 * (1 - n % 2)} for n in range(8)]
     (tmp_path / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
