@@ -29,7 +29,8 @@ from cookbook_lib.data.reward.packing import Layout
 
 NEEDED = ("advantages", "old_logps")
 COLUMNS = (*NEEDED, "ref_logps", "rollout_logps", "returns", "old_values")  # of a group; numbers for each token
-ROUND = "round_"  # begins the name of a number that is the mean over all completions of the round, also those left out
+ROUND = "round_"  # begins the name of a number of the whole round, of all its completions, also those left out
+ROUND_WEIGHT = "round_weight"  # completions that the round asked for, for each that is learned from
 Numbers = NDArray[np.float32]
 
 

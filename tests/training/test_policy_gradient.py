@@ -233,6 +233,19 @@ def test_what_is_not_known_of_a_completion_is_not_counted():
     assert [float(x) for x in loss.stats["agrees"]] == [4, 4]
 
 
+def test_rounds_of_one_report_count_by_what_they_asked():
+    """32 completions asked and one group learned from, 8 asked and one group learned from: four times the say, not once."""
+
+    def stats(reward, weight):
+        groups = [replace(g, stats={"reward": g.stats["reward"], "round_reward": (reward,) * len(g.lengths),
+                                    "round_weight": (weight,) * len(g.lengths)}) for g in rollouts()]  # fmt: skip
+        return taken(groups)[-1].stats
+
+    (many, of_many), (few, of_few) = (stats(*one)["reward"] for one in ((0.95, 8.0), (0.5, 2.0)))
+    assert float(many + few) / (of_many + of_few) == pytest.approx((4 * 0.95 + 0.5) / 5)
+    assert "weight" not in stats(0.5, 2.0) and "round_weight" not in stats(0.5, 2.0)
+
+
 def test_the_reward_of_a_step_is_that_of_its_whole_round():
     """Those that are learned from are the ones with spread: their own mean says little about the policy."""
     groups = [replace(g, stats=dict(g.stats) | {"round_reward": (0.75,) * len(g.lengths)}) for g in rollouts()]

@@ -20,7 +20,7 @@ import torch
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.config.policy_schema import AlgorithmConfig
-from cookbook_lib.data.completions import ROUND, CompletionBatch
+from cookbook_lib.data.completions import ROUND, ROUND_WEIGHT, CompletionBatch
 from cookbook_lib.models.heads import PackedModel
 from cookbook_lib.parallel.mesh import Mesh
 from cookbook_lib.training.objectives.base import Loss, Stats
@@ -134,16 +134,19 @@ def _stats(seen: dict[str, torch.Tensor], known: Known) -> Stats:
 
     ratio, old_kl: against the policy that drew them; kl: against the reference; mismatch_kl: of the engine's log-probabilities
     against the training's; clip_fraction: share of tokens that the clip decides. A number of the whole round counts in place of
-    that of the completions that are learned from.
+    that of the completions that are learned from, and each round by the completions that it asked for.
     """
     mine, whole = known.moved(known.tokens), known.moved(known.completions)
     largest = torch.zeros(len(whole), device=known.device)
     largest = largest.scatter_reduce(0, known.completion, seen["ratio"], "amax", include_self=False)
     stats = {name: ((x * mine).sum(), float(known.tokens.sum())) for name, x in seen.items()}
     stats["ratio_max"] = ((largest * whole).sum(), float(known.completions.sum()))
-    for name, x in known.batch.stats.items():
-        told = x[known.completions & ~x.isnan()]
-        stats[name] = (told.sum(), float(len(told)))
+    told = dict(known.batch.stats)
+    weight = told.pop(ROUND_WEIGHT, torch.ones(len(known.completions)))
+    for name, x in told.items():
+        counted = known.completions & ~x.isnan()
+        each = weight[counted] if name.startswith(ROUND) else torch.ones(int(counted.sum()))
+        stats[name] = ((x[counted] * each).sum(), float(each.sum()))
         if name == "reward":
-            stats["reward_square"] = (told.square().sum(), float(len(told)))
+            stats["reward_square"] = (x[counted].square().sum(), float(counted.sum()))
     return stats | {name.removeprefix(ROUND): stats.pop(name) for name in list(stats) if name.startswith(ROUND)}

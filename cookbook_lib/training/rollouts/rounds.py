@@ -11,12 +11,13 @@ completions make the others' say smaller.
 """
 
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
-from cookbook_lib.data.completions import ROUND
+from cookbook_lib.data.completions import ROUND, ROUND_WEIGHT
 from cookbook_lib.models.heads import PackedModel
 from cookbook_lib.models.sampling import Sampling
 from cookbook_lib.parallel.mesh import Mesh
@@ -26,7 +27,7 @@ from cookbook_lib.training.rollouts.engine import Engine
 from cookbook_lib.training.rollouts.forwards import Forwards
 from cookbook_lib.training.rollouts.judging import Answered, Reward, judge, with_stats
 from cookbook_lib.training.rollouts.prompts import Order, Tasks
-from cookbook_lib.training.rollouts.settling import Settle, earned
+from cookbook_lib.training.rollouts.settling import Settle, earned, without_advantages
 
 TRAINING, GREEDY, VALIDATION = 0, 1, 2  # what a seed is for
 DRAWN = "rollout_logps"  # the generator's column
@@ -85,13 +86,14 @@ class RoundMaker:
         begin = time.perf_counter()
         self.policy.engine.refresh(self.policy.model)
         answered, batches = self._asked(number)
-        settled = self.policy.settle(self._told(self._chosen(answered)))
+        settled = self._settled(self._told(self._chosen(answered)))
         seconds = self.mesh.broadcast(time.perf_counter() - begin)
         facts = over_all(answered) | {
-            "filtered_groups": 1 - sum(one.spread for one in answered) / len(answered),
-            "generation_batches": batches,
-            "rollout_seconds": seconds / self.rules.updates,
-            "rollout_share": self._share(seconds),
+            ROUND_WEIGHT: sum(len(one.totals) for one in answered) / sum(len(one.totals) for one in settled),
+            f"{ROUND}filtered_groups": 1 - sum(one.spread for one in answered) / len(answered),
+            f"{ROUND}generation_batches": batches,
+            f"{ROUND}rollout_seconds": seconds / self.rules.updates,
+            f"{ROUND}rollout_share": self._share(seconds),
         }
         return [replace(one, group=with_stats(one.group, **facts)) for one in settled], answered, seconds
 
@@ -133,7 +135,7 @@ class RoundMaker:
         self, rows: Sequence[int], drawn_for: tuple[int, int], n: int, asking: Asking, first: int, title: str
     ) -> list[Answered]:
         tasks = [self.tasks[row] for row in rows]
-        seeds = [seeds_of(self.rules.seed, *drawn_for, row, n=n) for row in rows]
+        seeds = [seeds_of(self.rules.seed, *drawn_for, *which, n=n) for which in _told_apart(rows)]
         made = answer(self.policy.engine, self.mesh, [task.ids.tolist() for task in tasks], seeds, asking, title)
         return judge(self.mesh, self.tokenizer, rows, tasks, made, self.reward, first=first)
 
@@ -146,6 +148,14 @@ class RoundMaker:
         others = [one for one in answered if not one.spread]
         chosen = useful + others[: max(self.rules.updates - len(useful), 0)]
         return sorted(chosen, key=lambda one: one.group.number)
+
+    def _settled(self, told: list[Answered]) -> list[Answered]:
+        """With advantages; those without spread that stand in have none, whatever a reward that KL costs makes of them: a group's
+        deviation would make the smallest difference as large as any."""
+        settled = self.policy.settle(told)
+        if not self.rules.filter_groups:
+            return settled
+        return [one if one.spread else without_advantages(one) for one in settled]
 
     def _told(self, answered: Sequence[Answered]) -> list[Answered]:
         """With the columns of the training's forwards, and how far the generator was from them where that can be compared."""
@@ -165,6 +175,14 @@ class RoundMaker:
         now, before = time.perf_counter(), self.made_at
         self.made_at = now
         return self.mesh.broadcast(float("nan") if before is None else min(seconds / (now - before), 1.0))
+
+
+def _told_apart(rows: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """(row,), or (row, k) where it came k times before: a round over the end of an epoch may ask a prompt twice, for other answers."""
+    seen: Counter[int] = Counter()
+    for row in rows:
+        yield (row, seen[row]) if seen[row] else (row,)
+        seen[row] += 1
 
 
 def _without_drawn(answered: Sequence[Answered]) -> list[Answered]:

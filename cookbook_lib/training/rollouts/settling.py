@@ -46,13 +46,19 @@ def advantages_by(options: AlgorithmConfig) -> Settle:
 def earned(answered: Sequence[Answered]) -> list[Answered]:
     """What validation settles: no advantage, and for a critic the reward as the return of every token."""
     settled = []
-    for one in answered:
+    for one in map(without_advantages, answered):
         group, rewards = one.group, one.group.stats["reward"]
-        columns = dict(group.columns) | {"advantages": tuple(np.zeros(n, np.float32) for n in group.lengths)}
+        columns = dict(group.columns)
         if "old_values" in columns:
             columns["returns"] = tuple(np.full(n, r, np.float32) for n, r in zip(group.lengths, rewards, strict=True))
         settled.append(replace(one, group=replace(group, columns=columns)))
     return settled
+
+
+def without_advantages(one: Answered) -> Answered:
+    """With an advantage of 0 for every token."""
+    columns = dict(one.group.columns) | {"advantages": tuple(np.zeros(n, np.float32) for n in one.group.lengths)}
+    return replace(one, group=replace(one.group, columns=columns))
 
 
 def _column(groups: Sequence[Group], name: str) -> torch.Tensor:

@@ -92,8 +92,8 @@ def _rows(number: int, one: Answered, kept: Group | None) -> list[dict[str, Any]
             "round": number,
             "group": group.number,
             "row": group.row,
-            "data_source": one.task.data_source,
-            "truth": json.dumps(one.task.truth, ensure_ascii=False, default=str),
+            "data_source": _writable(one.task.data_source),
+            "truth": _writable(json.dumps(one.task.truth, ensure_ascii=False, default=str)),
             "prompt": one.prompt,
             "completion": text,
             "kept": kept is not None,
@@ -105,6 +105,11 @@ def _rows(number: int, one: Answered, kept: Group | None) -> list[dict[str, Any]
         | {name: group.columns[name][i] for name in COLUMNS if name in group.columns}
         for i, text in enumerate(one.texts)
     ]
+
+
+def _writable(text: str) -> str:
+    """Half a surrogate pair is spelled, as JSON spells it: a parquet file holds no such character."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _schema(rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> pa.Schema:

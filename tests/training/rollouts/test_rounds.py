@@ -10,11 +10,11 @@ from cookbook_lib.config.policy_schema import AlgorithmConfig
 from cookbook_lib.models.sampling import Sampling
 from cookbook_lib.parallel.mesh import make_mesh
 from cookbook_lib.training.rewards.base import RewardResult
-from cookbook_lib.training.rollouts.answering import Asking
+from cookbook_lib.training.rollouts.answering import Asking, seeds_of
 from cookbook_lib.training.rollouts.engine import Generated
 from cookbook_lib.training.rollouts.forwards import Forwards
 from cookbook_lib.training.rollouts.prompts import Order
-from cookbook_lib.training.rollouts.rounds import Policy, RoundMaker
+from cookbook_lib.training.rollouts.rounds import TRAINING, Policy, RoundMaker
 from cookbook_lib.training.rollouts.settling import advantages_by
 from tests.training.rollout_run import MOST, STOP, Numbers, Prompts, rules
 
@@ -24,11 +24,13 @@ class Drawn:
 
     def __init__(self) -> None:
         self.calls: list[tuple[float, int]] = []
+        self.seeds: list[tuple[int, ...]] = []
 
     def refresh(self, model: Any) -> None: ...
 
     def generate(self, prompts, *, max_new_tokens, how, stop_ids, seeds, progress=None):
         self.calls.append((how.temperature, sum(map(len, seeds))))
+        self.seeds += map(tuple, seeds)
         made = []
         for own in seeds:
             drawn = [np.random.default_rng(seed).integers(4, 60, 1 + seed % MOST).astype(np.int32) for seed in own]
@@ -110,7 +112,7 @@ def test_groups_without_spread_are_left_out_and_counted():
     asked = maker.order.rows(0).tolist()
     chosen, answered, seconds = maker.make(0)
     assert rows(answered) == asked and rows(chosen) == [row for row in asked if row % 2]
-    assert chosen[0].group.stats["filtered_groups"] == (pytest.approx(1 - len(chosen) / 4),) * 4
+    assert chosen[0].group.stats["round_filtered_groups"] == (pytest.approx(1 - len(chosen) / 4),) * 4
     paid = [x for one in answered for x in one.group.stats["reward"]]
     assert chosen[0].group.stats["round_reward"] == (pytest.approx(np.mean(paid)),) * 4, "also of those left out"
     assert maker.policy.engine.calls == [(0.9, 16)] and seconds > 0
@@ -128,7 +130,7 @@ def test_more_prompts_replace_them_until_there_are_enough():
     chosen, answered, _ = maker.make(0)
     assert len(chosen) == 4 and all(row % 2 for row in rows(chosen))
     assert len(set(rows(answered))) == len(answered) > 4
-    assert chosen[0].group.stats["generation_batches"][0] == len(maker.policy.engine.calls) > 1
+    assert chosen[0].group.stats["round_generation_batches"][0] == len(maker.policy.engine.calls) > 1
     assert rows(answered)[:4] == maker.order.rows(0).tolist()
     assert [one.group.number for one in answered] == list(range(len(answered)))
 
@@ -165,8 +167,32 @@ def test_where_none_differs_every_update_still_has_a_group():
         return RewardResult(paid, paid, {"flat": paid}, np.ones(len(samples), bool))
 
     chosen, _, _ = maker_of(reward=flat, filter_groups=True, updates=2).make(0)
-    assert len(chosen) == 2 and chosen[0].group.stats["filtered_groups"][0] == 1
+    assert len(chosen) == 2 and chosen[0].group.stats["round_filtered_groups"][0] == 1
     assert not any(x.any() for one in chosen for x in one.group.columns["advantages"])
+
+
+def test_a_group_that_stands_in_has_no_advantage_where_kl_costs_reward():
+    """GRPO's deviation would make of the smallest cost a difference as large as any."""
+
+    def flat(samples):
+        paid = np.ones(len(samples), np.float32)
+        return RewardResult(paid, paid, {"flat": paid}, np.ones(len(samples), bool))
+
+    costs = AlgorithmConfig(use_kl_in_reward=True, kl_coef=0.001)
+    made = {on: maker_of(reward=flat, filter_groups=on, updates=2, algorithm=costs).make(0)[0] for on in (True, False)}
+    assert len(made[True]) == 2
+    assert not any(x.any() for one in made[True] for x in one.group.columns["advantages"])
+    assert all(x.any() for x in made[False][0].group.columns["advantages"]), "what they would have had"
+
+
+def test_a_prompt_that_a_round_asks_twice_is_answered_anew():
+    """At the seam between epochs. The first time it has the seeds that it would have alone."""
+    maker = maker_of(10, n=2, batch_size=8)
+    number = next(k for k in range(9) if len(set(maker.order.rows(k).tolist())) < 8)
+    maker.make(number)
+    asked, seeds = maker.order.rows(number).tolist(), dict.fromkeys(maker.policy.engine.seeds)
+    assert len(asked) == 8 == len(seeds)
+    assert {tuple(seeds_of(maker.rules.seed, TRAINING, number, row, n=2)) for row in asked} <= seeds.keys()
 
 
 # ------------------------------------------------------------------------------------------------------ what is known of it
@@ -221,9 +247,9 @@ def test_the_generator_s_numbers_are_kept_beside_training_s():
 def test_the_share_of_the_time_is_known_from_the_second_round_on():
     maker = maker_of()
     (first, _, _), (second, _, seconds) = maker.make(0), maker.make(1)
-    assert np.isnan(first[0].group.stats["rollout_share"][0])
-    assert 0 < second[0].group.stats["rollout_share"][0] <= 1
-    assert second[0].group.stats["rollout_seconds"][0] == pytest.approx(seconds)
+    assert np.isnan(first[0].group.stats["round_rollout_share"][0])
+    assert 0 < second[0].group.stats["round_rollout_share"][0] <= 1
+    assert second[0].group.stats["round_rollout_seconds"][0] == pytest.approx(seconds)
 
 
 def test_validation_asks_every_prompt_in_order_and_draws_alike_every_time():

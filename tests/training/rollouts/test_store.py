@@ -1,5 +1,7 @@
 """A round's file: it comes back to the bit, says what it was made of, and is whole or not there."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +54,15 @@ def test_it_can_be_looked_at(made, tmp_path: Path) -> None:
     assert table.completion[0] == answered[0].texts[0] and table.truth[0] == '"even"'
     assert {"reward", "parsed", "finished", "length", "mismatch"} <= set(table.columns)
     assert set(COLUMNS) & set(table.columns) == {"advantages", "old_logps", "ref_logps", "rollout_logps"}
+
+
+def test_a_truth_that_is_no_text_is_spelled(made, tmp_path: Path) -> None:
+    """Half a surrogate pair, as a JSON file may have it: the round is kept all the same."""
+    round_, answered = made
+    task = replace(answered[0].task, truth="half \ud83d, whole é")
+    write_round(tmp_path / "round", round_, [replace(answered[0], task=task), *answered[1:]])
+    told = pd.read_parquet(tmp_path / "round").truth[0]
+    assert told == '"half \\ud83d, whole é"' and json.loads(told) == task.truth
 
 
 def test_a_file_that_is_none_is_none(made, tmp_path: Path) -> None:
