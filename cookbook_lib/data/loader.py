@@ -52,6 +52,8 @@ class Batches(Protocol):
     def positions(self, rows: list[int]) -> int: ...
     def step(self, step: int) -> list[Any]: ...
     def epoch(self, done: int = 0) -> Iterator[Any]: ...
+    def facts(self) -> dict[str, Any]: ...
+    def recall(self, facts: dict[str, Any]) -> None: ...
 
 
 class Loader:
@@ -135,6 +137,13 @@ class Loader:
         for start in range(0, len(self.examples), self.batch_size):
             rows = np.arange(start, min(start + self.batch_size, len(self.examples)))
             yield from map(self._batch, self._divide(rows)[self.rank])
+
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it: nothing, the rows of a step are a function of the step and the seed."""
+        return {}
+
+    def recall(self, facts: dict[str, Any]) -> None:
+        """Take up the facts that a checkpoint kept."""
 
     def _batch(self, rows: list[int]) -> Any:
         examples = [self.examples[row] for row in rows]

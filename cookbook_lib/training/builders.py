@@ -230,6 +230,7 @@ def resume(run: Run) -> bool:
         refuse_another(state.get("began", {}), run.began, run.checkpoints.folder)
     run.progress = Progress(**state["progress"])
     run.model.recall(state.get("model", {}))
+    run.loader.recall(state.get("loader", {}))
     return True
 
 

@@ -6,7 +6,7 @@
     end      the last checkpoint and the final model
 
 The rate is a function of the step, the rows of a step are a function of the step and the seed: what is restored on resume is
-the weights, the optimizer's moments and these few counters.
+the weights, the optimizer's moments and these few counters; and, where batches are made of answers, which weights gave them.
 """
 
 import math
@@ -220,6 +220,7 @@ class Run:
         state: dict[str, Any] = {
             "progress": vars(self.progress).copy(),
             "model": self.model.facts(),
+            "loader": self.loader.facts(),
             "began": self.began,
         }
         measured = self.measured  # of now, whenever it is written

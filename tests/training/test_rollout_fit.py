@@ -116,6 +116,24 @@ def test_stopped_and_resumed_is_bit_for_bit_the_run_left_alone(
     assert same(weights(again), weights(trained))
 
 
+def test_a_round_that_another_run_made_in_between_is_not_taken_up(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Gone back, with another rate, and killed in a round that it made anew, before it saved; then started again."""
+    stopped(data, tmp_path, 5)
+    back = ("trainer.resume_mode=resume_path", f"trainer.resume_from_path={tmp_path}/step_00000002")
+    run = run_of(config_of(data, tmp_path, *back, "optim.lr=1e-3", "trainer.total_training_steps=5"))
+    for saves in ("report", "end"):
+        monkeypatch.setattr(run, saves, lambda: None)
+    training.fit(run)
+    capsys.readouterr()
+    again = run_of(config_of(data, tmp_path))
+    assert again.progress.step == 5
+    training.fit(again)
+    sentence = "round_00000002.parquet was made by other weights than the checkpoint goes on from: round 2 is made anew"
+    assert sentence in capsys.readouterr().out
+
+
 def go_on(data: Path, save: Path, overrides: tuple[str, ...]) -> dict[str, float]:
     return training.fit(run_of(config_of(data, save, *overrides))).validated
 

@@ -5,15 +5,17 @@
     round k     made by the weights of its first step (rounds.py), kept as a file (store.py)
     mini-batch  some groups of the round -> balanced forwards, as many on every rank (forwards.py)
 
-Which prompts a round asks, and what each is answered, are functions of the seed and of the weights. So a round needs no state: a
-run that goes on inside a round reads the round's file; one that goes on at its beginning makes it anew, or reads what it finds,
-if that was made of the same weights by the same settings.
+Which prompts a round asks, and what each is answered, are functions of the seed and of the weights. So a round needs no state but
+the sum of those weights, by which a checkpoint knows its round again: a run that goes on inside a round reads the round's file, if
+no other run has made another since; one that goes on at its beginning makes it anew, or reads what it finds, if that was made of
+the same weights by the same settings.
 """
 
 import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +68,13 @@ class RolloutStream:
         self.maker = RoundMaker(tasks, tokenizer, reward, policy, mesh, rules, forwards, place)
         self.examples = Longest(tasks, rules.n * rules.asking.max_new_tokens)
         self.folder, self.reuse, self.policy = folder, reuse, policy
-        self.settings = _digest([repr(rules), getattr(tasks, "fingerprint", len(tasks)), settings])
+        self.settings = _digest([_told(rules), getattr(tasks, "fingerprint", len(tasks)), settings])
         self.say = say if mesh.is_main else lambda news: None
         self.batch_size = max(rules.batch_size // rules.updates, 1)  # prompts of a step
         self.max_tokens, self.quadratic = forwards.max_tokens, forwards.quadratic
         self.unread = False  # nothing of the last round could be read
         self.round: Round | None = None  # the one that the last step was of
+        self.recalled: dict[str, Any] = {}  # facts of the round that the checkpoint stood in
 
     # -- a loader's face ---------------------------------------------------------------------------------------------------
 
@@ -117,6 +120,14 @@ class RolloutStream:
         for start in range(0, len(groups), self.rules.batch_size):
             yield from self._batches(groups[start : start + self.rules.batch_size])
 
+    def facts(self) -> dict[str, Any]:
+        """Which round a checkpoint of now stands in, and the sum of the weights that made it."""
+        return {"round": self.round.number, "weights": self.round.weights} if self.round else self.recalled
+
+    def recall(self, facts: dict[str, Any]) -> None:
+        """Take up the facts that a checkpoint kept; {}: it is of before there were any, and whatever fits is its round."""
+        self.recalled = facts
+
     # -- inside ------------------------------------------------------------------------------------------------------------
 
     def _made(self, number: int) -> Round:
@@ -144,15 +155,24 @@ class RolloutStream:
         if self.folder is None or not (self.reuse or update):
             return None
         path = round_file(self.folder, number)
-        made = self.mesh.on_main(lambda: read_round(path))
-        ours = made is not None and made.settings == self.settings
-        if made is None or not ours or (update == 0 and made.weights != self._weights()):
+        made, against = self.mesh.on_main(lambda: self._read(path, number, update))
+        if made is None or (update == 0 and made.weights != self._weights()):
             if update:
-                what = "was made by other settings" if made else "is not there, or not whole"
-                self.say(f"{path} {what}: round {number} is made anew, by the weights of now.")
+                self.say(f"{path} {against}: round {number} is made anew, by the weights of now.")
             return None
         self.say(f"round {number} goes on from {path}")
         return made
+
+    def _read(self, path: Path, number: int, update: int) -> tuple[Round | None, str]:
+        """The round's file, or what speaks against it. One rank's to say: another node may have other settings, of its own files."""
+        made = read_round(path)
+        if made is None:
+            return None, "is not there, or not whole"
+        if made.settings != self.settings:
+            return None, "was made by other settings"
+        if update and self.recalled.get("round") == number and self.recalled["weights"] != made.weights:
+            return None, "was made by other weights than the checkpoint goes on from"
+        return made, ""
 
     def _weights(self) -> int:
         return int(self.mesh.sum(float(weights_sum(self.policy.model)))) % 2**31
@@ -160,6 +180,11 @@ class RolloutStream:
     def _batches(self, groups: Sequence[Group]) -> list[CompletionBatch]:
         mine = self.forwards.divide(groups)[self.mesh.dp_rank]
         return [self.place(self.forwards.batch(groups, parts)) for parts in mine]
+
+
+def _told(rules: Rules) -> str:
+    """A set has no order of its own, so its text may differ where it does not."""
+    return repr(replace(rules, asking=replace(rules.asking, stop_ids=sorted(rules.asking.stop_ids))))
 
 
 def _digest(things: list[Any]) -> str:

@@ -14,8 +14,10 @@ import pytest
 import torch
 
 from cookbook_lib.config import CookbookError
+from cookbook_lib.models.sampling import Sampling
 from cookbook_lib.parallel.mesh import Mesh, make_mesh
 from cookbook_lib.training.rewards.base import RewardResult
+from cookbook_lib.training.rollouts.answering import Asking
 from cookbook_lib.training.rollouts.prompts import Order
 from cookbook_lib.training.rollouts.stream import RolloutStream
 from tests.ranks import run_ranks
@@ -142,13 +144,15 @@ def test_a_prompt_longer_than_the_window_is_refused(mesh) -> None:
 
 
 def a_run(
-    folder: Path, mesh: Mesh, steps: range, state: Any = None, **other: Any
+    folder: Path, mesh: Mesh, steps: range, state: Any = None, facts: Any = None, **other: Any
 ) -> tuple[Any, list[str], RolloutStream]:
-    """(model and optimizer), what was said, the stream, after `steps`."""
+    """(model and optimizer), what was said, the stream, after `steps`. facts: that a checkpoint kept of an earlier stream."""
     said: list[str] = []
     model = model_of(mesh) if state is None else state[0]
     optimizer = optimizer_of(model) if state is None else state[1]
     stream = stream_of(mesh, model, own=rules(updates=2), folder=folder, say=said.append, **other)
+    if facts is not None:
+        stream.recall(facts)
     for step in steps:
         learn(model, optimizer, mesh, stream.step(step))
     return (model, optimizer), said, stream
@@ -175,6 +179,38 @@ def test_a_round_of_other_settings_is_not_taken_up(mesh, tmp_path: Path) -> None
     state, _, _ = a_run(tmp_path, mesh, range(3))
     _, said, _ = a_run(tmp_path, mesh, range(3, 4), state, settings={"reward": "another"})
     assert "was made by other settings: round 1 is made anew" in said[0]
+
+
+def test_a_round_is_known_by_its_stop_tokens_in_whatever_order_they_come(mesh) -> None:
+    """Eight and nought fall into one place of a set, whose order is then that of their coming."""
+    model, how = model_of(mesh), Sampling(0.9)
+    one, other, fewer = (
+        stream_of(mesh, model, own=rules(asking=Asking(MOST, how, stops))).settings for stops in ({0, 8}, {8, 0}, {8})
+    )
+    assert one == other != fewer
+
+
+def test_inside_a_round_only_the_one_that_the_checkpoint_saw_is_taken_up(mesh, tmp_path: Path) -> None:
+    state, _, first = a_run(tmp_path, mesh, range(3))
+    facts = first.facts()
+    _, said, again = a_run(tmp_path, mesh, range(3, 4), state, facts)
+    assert "goes on from" in said[0] and again.facts() == facts
+    other = model_of(mesh, seed=1)
+    a_run(tmp_path, mesh, range(2, 3), (other, optimizer_of(other)))
+    _, said, anew = a_run(tmp_path, mesh, range(3, 4), state, facts)
+    assert (
+        len(said) == 1 and "was made by other weights than the checkpoint goes on from: round 1 is made anew" in said[0]
+    )
+    assert anew.facts()["weights"] not in (facts["weights"], -1), "what the next checkpoint keeps"
+
+
+def test_a_checkpoint_that_kept_no_round_takes_up_what_it_finds(mesh, tmp_path: Path) -> None:
+    """Those of before kept none; one that has made no round yet keeps what it was told."""
+    state, _, first = a_run(tmp_path, mesh, range(3))
+    _, said, _ = a_run(tmp_path, mesh, range(3, 4), state, {})
+    assert "goes on from" in said[0]
+    _, _, idle = a_run(tmp_path, mesh, range(0), state, first.facts())
+    assert idle.facts() == first.facts() and stream_of(mesh, state[0]).facts() == {}
 
 
 def test_at_its_beginning_a_round_is_read_where_the_weights_are_the_same(mesh, tmp_path: Path) -> None:
@@ -253,3 +289,18 @@ def two_ranks_go_on(folder: str) -> list[str]:
 def test_ranks_go_on_together(tmp_path: Path) -> None:
     main, other = run_ranks(two_ranks_go_on, 2, str(tmp_path))
     assert other == [] and len(main) == 1 and "goes on from" in main[0]
+
+
+def nodes_with_two_reward_files(folder: str) -> tuple[list[str], list[int]]:
+    mesh = make_mesh(device="cpu")
+    mine = {"reward": f"as node {mesh.rank} reads it"}
+    state, _, _ = a_run(Path(folder), mesh, range(1), settings=mine)
+    _, said, stream = a_run(Path(folder), mesh, range(1, 2), state, settings=mine)
+    return said, stream.rows(1).tolist()
+
+
+@pytest.mark.slow
+def test_the_first_rank_decides_for_all_whose_a_round_is(tmp_path: Path) -> None:
+    """Else one makes the round anew, with all, while another goes on to the update, with all."""
+    (said, rows), (other, theirs) = run_ranks(nodes_with_two_reward_files, 2, str(tmp_path), timeout=60.0)
+    assert len(said) == 1 and "goes on from" in said[0] and other == [] and rows == theirs
