@@ -21,6 +21,7 @@ Broken = Iterator[tuple[str, str]]
 
 OF_SCORES = ("exact", "distance", "exponential")
 OF_PREFERENCES = ("correct", "swap_consistent")
+OF_ANSWERS = ("gsm8k", "exact_match", "tool_call", "char_count")
 
 
 def check_policy(config: Config) -> Broken:
@@ -119,7 +120,10 @@ def _updates(config: Config) -> Broken:
 
 def _validation(config: Config) -> Broken:
     r = config.rollout
-    if r.val_n > 1 and r.val_temperature == 0:
+    if not config.data.val_files:
+        for key in changed(config, "rollout.val_n", "rollout.val_temperature"):
+            yield key, "has no effect without validation data; set data.val_files, or remove it"
+    elif r.val_n > 1 and r.val_temperature == 0:
         fix = "set rollout.val_temperature above 0, or val_n=1"
         yield "rollout.val_n", f"is {r.val_n}, but greedy completions of one prompt are all the same; {fix}"
 
@@ -182,14 +186,29 @@ def _overlong(config: Config) -> Broken:
         yield "reward.overlong_buffer", f"is {buffer}, but must be at most rollout.max_new_tokens, which is {longest}"
 
 
-def _judge(config: Config) -> Broken:
+def _scale(config: Config) -> Broken:
     j = config.judge
-    if j.lowest >= j.highest:
+    if reason := _without_scores(config):
+        for key in changed(config, "judge.lowest", "judge.highest"):
+            yield key, f"has no effect {reason}; remove it"
+    elif j.lowest >= j.highest:
         yield "judge.highest", f"is {j.highest}, but must be above judge.lowest, which is {j.lowest}"
+
+
+def _without_scores(config: Config) -> str:
+    """Why no score is read; nothing where one may be. A custom function is told no scale, but evaluation reads by it."""
+    if config.recipe == "generative_pairwise":
+        return "in recipe generative_pairwise, whose verdicts are no scores"
+    answers = [name for name in config.reward.functions if name in OF_ANSWERS]
+    return f"with {answers[0]} among reward.functions, which is for answers, not scores" if answers else ""
+
+
+def _rubric(config: Config) -> Broken:
+    j = config.judge
     if j.rubric is not None and os.path.isabs(j.rubric) and not os.path.isfile(j.rubric):
         yield "judge.rubric", f"is {j.rubric}, but there is no such file; correct the path, or name a built-in one"
 
 
 _ALGORITHM = (_group, _distance, _critic, _deviation, _aggregation, _clip, _filter)
 _ROLLOUT = (_lengths, _updates, _validation, _engine)
-_REWARD = (_functions, _custom, _combination, _overlong, _judge)
+_REWARD = (_functions, _custom, _combination, _overlong, _scale, _rubric)

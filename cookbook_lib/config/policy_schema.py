@@ -158,7 +158,7 @@ class JudgeConfig:
     correctness, ...); null = helpfulness. Evaluation asks by it, and OpenJudge's rows become prompts by it; the prompts of
     verl's layout have had theirs since they were prepared."""
     lowest: int = 0
-    """Lowest score that a verdict can give."""
+    """Lowest score that a verdict can give; preferences and verifiable answers have none."""
     highest: int = 4
     """Highest score that a verdict can give."""
 

@@ -116,6 +116,8 @@ def test_the_seed_s_way_to_spell_dr_grpo(load):
         (POINTS, "rollout.updates=7", "rollout.updates is 7, which does not divide data.train_batch_size=96 prompts"),
         (POINTS, "rollout.max_new_tokens=100 data.max_length=100", "of which rollout.max_new_tokens=100 leave no prompt"),
         (POINTS, "rollout.val_n=4", "greedy completions of one prompt are all the same"),
+        (POINTS, "rollout.val_n=4 data.val_files=null", "rollout.val_n has no effect without validation data; set data.val_files"),
+        (PAIRS, "rollout.val_temperature=0.7 data.val_files=null", "rollout.val_temperature has no effect without validation data"),
         (POINTS, "rollout.engine=vllm trainer.device=cpu", "is vllm, which needs CUDA, and trainer.device is cpu"),
         (POINTS, "rollout.engine=sglang", "must be one of own, vllm"),
         (POINTS, "rollout.max_batch_tokens=0", "rollout.max_batch_tokens is 0, but must be at least 1"),
@@ -143,6 +145,10 @@ def test_the_seed_s_way_to_spell_dr_grpo(load):
         (POINTS, "reward.overlong_penalty=2", "has no effect while reward.overlong_buffer is 0"),
         (POINTS, "reward.overlong_buffer=600", "must be at most rollout.max_new_tokens, which is 512"),
         (POINTS, "judge.lowest=4", "judge.highest is 4, but must be above judge.lowest, which is 4"),
+        (PAIRS, "judge.lowest=1", "judge.lowest has no effect in recipe generative_pairwise, whose verdicts are no scores; remove it"),
+        (PAIRS, "judge.highest=-1", "judge.highest has no effect in recipe generative_pairwise"),
+        (POINTS, "judge.highest=9 reward.functions=[gsm8k]", "judge.highest has no effect with gsm8k among reward.functions"),
+        (POINTS, "judge.lowest=1 reward.functions=[format,tool_call]", "has no effect with tool_call among reward.functions"),
         (POINTS, "judge.rubric=/nowhere.yaml", "there is no such file"),
         ("dpo", "dpo.loss=ipo dpo.label_smoothing=0.1", "dpo.label_smoothing has no effect on the ipo loss"),
         ("dpo", "dpo.beta=0", "dpo.beta is 0.0, but must be above 0"),
@@ -172,3 +178,21 @@ def test_vllm_has_no_use_for_the_own_engine_s_budget(load, monkeypatch):
 def test_two_rewards_may_be_normalised(load):
     assert load(POINTS, "reward.functions=[distance,format]", "reward.combine=normalise").reward.weights == []
     assert load(POINTS, "reward.combine=normalise", "reward.overlong_buffer=9").reward.combine == "normalise"
+
+
+@pytest.mark.parametrize("names", ["exact", "distance", "exponential", "format", "distance,format"])
+def test_a_scale_for_those_that_read_it(load, names):
+    assert load(POINTS, f"reward.functions=[{names}]", "judge.highest=9").judge.highest == 9
+
+
+@pytest.mark.parametrize("name", ["gsm8k", "exact_match", "tool_call", "char_count"])
+def test_the_shipped_scale_beside_a_reward_that_reads_none(name):
+    """cookbook/generative/pointwise/trainer.yaml writes the usual scale out; its README says reward.functions=[gsm8k]."""
+    config = load_config("generative/pointwise", overrides=[f"reward.functions=[{name}]"], environ={})
+    assert (config.judge.lowest, config.judge.highest) == (0, 4)
+
+
+def test_a_custom_function_may_pay_scores_that_evaluation_reads(load, tmp_path):
+    (tmp_path / "mine.py").write_text("")
+    custom = ("reward.functions=[custom]", f"reward.custom={tmp_path}/mine.py:paid")
+    assert load(POINTS, *custom, "judge.highest=9").judge.highest == 9
