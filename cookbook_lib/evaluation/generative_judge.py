@@ -28,6 +28,7 @@ from cookbook_lib.evaluation.votes import Combine, Vote, both_orders, preference
 
 Kind = Literal["score", "preference"]
 Order = Literal["shown", "both"]
+Scale = tuple[int, int]  # the lowest and the highest score
 Asked = Messages | CookbookError  # a prompt, or why there is none
 WARM = 0.7  # the temperature of several votes, unless another is given
 CUT = "cut at max_new_tokens"
@@ -60,9 +61,10 @@ class GenerativeJudge:
     """Scores and compares by what a generator writes.
 
     generator: who writes. rubric: what a good answer is; a file, a Rubric, the name of one of the project's own, or None for
-    its default. votes: texts a prompt. temperature: None is 0, the likeliest text, for one vote and WARM for several.
-    combine: what several scores come to. order: see above; `preferences` asks both in any case. keep: every text is kept in
-    `transcript`. progress: called with the number of texts just finished.
+    its default. scale: of scores, where a prompt does not say it; None: the rubric's. votes: texts a prompt. temperature: None
+    is 0, the likeliest text, for one vote and WARM for several. combine: what several scores come to. order: see above;
+    `preferences` asks both in any case. keep: every text is kept in `transcript`. progress: called with the number of texts
+    just finished.
     Raises CookbookError for settings that contradict each other, and for a rubric that is none.
     """
 
@@ -71,6 +73,7 @@ class GenerativeJudge:
         generator: Generator,
         *,
         rubric: Rubric | str | Path | None = None,
+        scale: Scale | None = None,
         name: str | None = None,
         votes: int = 1,
         temperature: float | None = None,
@@ -81,9 +84,10 @@ class GenerativeJudge:
         progress: Progress | None = None,
     ) -> None:
         self.temperature = (0.0 if votes == 1 else WARM) if temperature is None else temperature
-        _check(votes, self.temperature, combine, order)
+        _check(votes, self.temperature, combine, order, scale)
         self.generator, self.name = generator, name or generator.name
         self.rubric = rubric if isinstance(rubric, Rubric) else load_rubric(rubric)
+        self.scale = scale or (self.rubric.lowest, self.rubric.highest)
         self.votes, self.combine, self.order, self.seed, self.keep = votes, combine, order, seed, keep
         self.progress = progress
         self.judgements: dict[bytes, Judgement] = {}  # all that was ever said, by prompt
@@ -146,7 +150,7 @@ class GenerativeJudge:
     def _heard(self, kind: Kind, prompt: Messages, order: str, texts: Answers) -> Judgement:
         if isinstance(texts, CookbookError):
             return self._refused(kind, texts)
-        scale = scale_asked(_plain(prompt)) or (self.rubric.lowest, self.rubric.highest)
+        scale = scale_asked(_plain(prompt)) or self.scale
         votes, faults = zip(*(_read(kind, one, scale) for one in texts), strict=True)
         if self.keep:
             self.transcript += [
@@ -188,7 +192,7 @@ class ScoringJudge(GenerativeJudge, ScoreJudge):
         return [preference_of([verdict]) for verdict in self.compare(prompts, a, b)]
 
 
-def _read(kind: Kind, written: Written, scale: tuple[int, int]) -> tuple[Vote, str | None]:
+def _read(kind: Kind, written: Written, scale: Scale) -> tuple[Vote, str | None]:
     """The verdict and what was in its way; scores on the scale that the prompt asks for."""
     if not written.finished:
         return None, CUT
@@ -218,7 +222,7 @@ def _seed(seed: int, prompt: bytes, vote: int) -> int:
     return int.from_bytes(hashlib.blake2b(words, digest_size=4).digest()) & 0x7FFFFFFF
 
 
-def _check(votes: int, temperature: float, combine: str, order: str) -> None:
+def _check(votes: int, temperature: float, combine: str, order: str, scale: Scale | None) -> None:
     if votes < 1:
         raise CookbookError(f"votes is {votes}, but a judge is asked at least once; give 1 or more.")
     if not 0 <= temperature < float("inf"):
@@ -232,4 +236,8 @@ def _check(votes: int, temperature: float, combine: str, order: str) -> None:
     if order not in ("shown", "both"):
         raise CookbookError(
             f"order is {order!r}, but a pair is asked as shown, or both ways round; write shown or both."
+        )
+    if scale and scale[0] >= scale[1]:
+        raise CookbookError(
+            f"scale is {scale}, but it goes from the lowest score up to the highest; give both, in order."
         )

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.judge.verdicts import begun_by
 from cookbook_lib.data.prompt import prompt_ids, stop_ids
+from cookbook_lib.data.templates import use_template
 from cookbook_lib.data.written import texts_of
 from cookbook_lib.evaluation.checkpoints import open_checkpoint
 from cookbook_lib.evaluation.inference import open_model
@@ -58,9 +59,9 @@ class LocalGenerator:
     """The causal language model in a folder, whole, on one device.
 
     thinking: the prompt as the template gives it, after which a thinking model thinks (see `prompt_ids`); a tag that the
-    prompt opened stands before the text, as reasoning that is never closed has no verdict. batch_size: rows
-    generated together; None is 64 on a GPU and 16 elsewhere, fewer where they are long (BATCH_TOKENS). device, dtype: as in
-    inference.choose_place.
+    prompt opened stands before the text, as reasoning that is never closed has no verdict. chat_template: a preset or a file,
+    as data.chat_template; None is the folder's own. batch_size: rows generated together; None is 64 on a GPU and 16 elsewhere,
+    fewer where they are long (BATCH_TOKENS). device, dtype: as in inference.choose_place.
     Raises CookbookError when the folder holds no chat model: a reward model, say, writes nothing.
     """
 
@@ -70,6 +71,7 @@ class LocalGenerator:
         *,
         max_new_tokens: int = 512,
         thinking: bool = False,
+        chat_template: str | None = None,
         batch_size: int | None = None,
         device: str = "auto",
         dtype: str = "auto",
@@ -81,7 +83,8 @@ class LocalGenerator:
         self._model = open_model(self.folder, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
         self.batch_size = batch_size or ROWS[self._model.device.type == "cuda"]
         self.max_batch_tokens = None if batch_size else BATCH_TOKENS
-        self._tokenizer = load_tokenizer(self.folder, trust_remote_code=trust_remote_code)
+        tokenizer = load_tokenizer(self.folder, trust_remote_code=trust_remote_code)
+        self._tokenizer = use_template(tokenizer, chat_template)
         self._stops = stop_ids(self._tokenizer)
 
     @property

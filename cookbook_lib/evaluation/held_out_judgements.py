@@ -45,16 +45,19 @@ class JudgesCompared:
 
 def compare_judges(config: Config, before: Path, after: Path, tasks: Sequence[JudgeTask]) -> JudgesCompared:
     """Both models on `tasks`, one text a prompt, at most config.rollout.max_new_tokens tokens long, asked as the run asked
-    (rollout.thinking).
+    (rollout.thinking, data.chat_template) and read as it read (judge.lowest and judge.highest, where a prompt has no scale).
 
     Raises CookbookError where no task asks for a verdict, and for folders that hold no language model.
     """
+    scale = (config.judge.lowest, config.judge.highest) if config.recipe == "generative_pointwise" else None
     judges = [
         open_generative(
             folder,
             name=name,
             max_new_tokens=config.rollout.max_new_tokens,
             thinking=config.rollout.thinking,
+            chat_template=config.data.chat_template,  # a base's folder does not know it
+            scale=scale,
             device=config.trainer.device,
             trust_remote_code=config.model.trust_remote_code,
             keep=True,

@@ -4,8 +4,8 @@
     a causal model                       ─▶ GenerativeJudge    writes a verdict: compares pairs, scores single answers
     the same, of recipe generative_pointwise ─▶ ScoringJudge   writes scores, and compares by them
 
-A generative run's own rubric, length of answers and thinking are used unless others are given: they are in the config.yaml
-beside it.
+A generative run's own rubric, scale, length of answers and thinking are used unless others are given: they are in the
+config.yaml beside it.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.evaluation.checkpoints import Checkpoint, open_checkpoint
-from cookbook_lib.evaluation.generative_judge import GenerativeJudge, ScoringJudge
+from cookbook_lib.evaluation.generative_judge import GenerativeJudge, Scale, ScoringJudge
 from cookbook_lib.evaluation.generators import Generator, LocalGenerator
 from cookbook_lib.evaluation.reward_judge import RewardJudge
 from cookbook_lib.models.score_head import is_score_model
@@ -50,8 +50,10 @@ def open_generative(
     *,
     by: By | None = None,
     rubric: str | Path | None = None,
+    scale: Scale | None = None,
     max_new_tokens: int | None = None,
     thinking: bool | None = None,
+    chat_template: str | None = None,
     batch_size: int | None = None,
     device: str = "auto",
     dtype: str = "auto",
@@ -61,7 +63,9 @@ def open_generative(
     """The causal language model in a folder as a judge; `options` are GenerativeJudge's.
 
     by: whether pairs are compared side by side or by the scores of their answers; None is what the model was trained for.
-    thinking: see `prompt_ids`; None is as it was trained, and without where that is not known.
+    scale: None is the one on which it was trained to score, unless a rubric is given, which has its own. thinking: see
+    `prompt_ids`; None is as it was trained, and without where that is not known. chat_template: as LocalGenerator's; a trained
+    model's folder has that of its training.
     Raises CookbookError for a reward model.
     """
     checkpoint = open_checkpoint(path)
@@ -70,13 +74,15 @@ def open_generative(
         checkpoint.folder,
         max_new_tokens=max_new_tokens or rollout.get("max_new_tokens") or NEW_TOKENS,
         thinking=bool(rollout.get("thinking")) if thinking is None else thinking,
+        chat_template=chat_template,
         batch_size=batch_size,
         device=device,
         dtype=dtype,
         trust_remote_code=trust_remote_code,
     )
     own = rubric or (run.get("judge") or {}).get("rubric")
-    return judge_over(generator, by or trained_for(checkpoint), rubric=own, **options)
+    known = scale if scale or rubric else scale_of(checkpoint)
+    return judge_over(generator, by or trained_for(checkpoint), rubric=own, scale=known, **options)
 
 
 def judge_over(generator: Generator, by: By, **options: Any) -> GenerativeJudge:
@@ -90,6 +96,14 @@ def trained_for(checkpoint: Checkpoint) -> By:
     """What a model's recipe asked of it: scores of single answers, or (where it is not known, too) comparisons."""
     recipe = checkpoint.origin.get("recipe") or checkpoint.run.get("recipe")
     return "scores" if recipe == "generative_pointwise" else "comparisons"
+
+
+def scale_of(checkpoint: Checkpoint) -> Scale | None:
+    """The lowest and the highest score that a judge of scores was trained on; None where its run does not say."""
+    judge = checkpoint.run.get("judge") or {}
+    if trained_for(checkpoint) != "scores" or not {"lowest", "highest"} <= judge.keys():
+        return None
+    return judge["lowest"], judge["highest"]
 
 
 def distinct_names(names: list[str], paths: list[str]) -> list[str]:

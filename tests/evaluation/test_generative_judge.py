@@ -146,6 +146,15 @@ def test_a_rubric_of_ones_own(tmp_path):
     assert "rubric mine 2" in judge.about
 
 
+def test_scores_of_another_scale_than_the_rubrics():
+    """A prompt in words of one's own does not say it; one that does goes before what is given."""
+    (ours,) = score_prompt(answered(asked("q"), "a"))
+    stars = ours | {"content": ours["content"].replace("<a whole number from 0 to 4>", "<one to five stars>")}
+    for scale, vote in ((None, None), ((1, 5), 5)):
+        judge = GenerativeJudge(always("Score: 5"), scale=scale)
+        assert [one.votes for one in judge.ask("score", [[stars], [ours]])] == [(vote,), (None,)]
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -155,6 +164,7 @@ def test_a_rubric_of_ones_own(tmp_path):
         ({"temperature": float("nan")}, "temperature is nan"),
         ({"combine": "median"}, "combine is 'median'"),
         ({"order": "ba"}, "order is 'ba'"),
+        ({"scale": (5, 1)}, r"scale is \(5, 1\), but it goes from the lowest score up to the highest"),
         ({"rubric": "helpfullness"}, "there is no rubric helpfullness; .* did you mean 'helpfulness'"),
     ],
 )

@@ -7,13 +7,15 @@ import pytest
 import yaml
 
 from cookbook_lib.config import CookbookError
+from cookbook_lib.data.templates import preset
 from cookbook_lib.evaluation import generators
-from cookbook_lib.evaluation.generative_judge import GenerativeJudge, ScoringJudge
+from cookbook_lib.evaluation.generative_judge import CUT, GenerativeJudge, ScoringJudge
 from cookbook_lib.evaluation.generators import LocalGenerator, ServerGenerator, Written
 from cookbook_lib.evaluation.judges import answered
 from cookbook_lib.evaluation.open_judge import distinct_names, open_generative, open_judge
 from cookbook_lib.evaluation.openai_chat import OpenAIChatModel
 from cookbook_lib.evaluation.reward_judge import RewardJudge
+from cookbook_lib.models.loading import load_tokenizer
 from tests.evaluation.scripted import asked
 from tests.evaluation.test_openai_chat import Fake, fake  # noqa: F401  (a fixture)
 
@@ -39,6 +41,22 @@ def test_a_text_depends_on_its_prompt_and_seed_alone(local):
     assert one.text != two.text
     (_, together) = local.write([asked("Why?"), COLOUR], [[5], [2, 1]], **hot)
     assert together == (two, one)
+
+
+def test_a_chat_template_takes_the_place_of_the_folders(checkpoint, local, tmp_path):
+    """A base without one, asked as the run that started from it asked; to a model that has it already it is nothing new."""
+    bare = tmp_path / "bare"
+    shutil.copytree(checkpoint, bare)
+    tokenizer = load_tokenizer(bare)
+    tokenizer.chat_template = None
+    for file in bare.glob("chat_template*"):
+        file.unlink()
+    tokenizer.save_pretrained(bare)
+    with pytest.raises(CookbookError, match="has no chat template"):
+        LocalGenerator(bare)
+    ids = [open_generative(folder, chat_template="qwen3").generator._ids(COLOUR) for folder in (bare, checkpoint)]
+    assert ids == [local._ids(COLOUR)] * 2
+    assert LocalGenerator(checkpoint, chat_template="chatml")._tokenizer.chat_template == preset("chatml")
 
 
 def test_a_text_that_is_cut_says_so(checkpoint):
@@ -113,7 +131,8 @@ def test_a_generative_run_says_how_its_judge_is_asked(checkpoint, tmp_path):
     rubric = tmp_path / "rubric.yaml"
     rubric.write_text("name: mine\nversion: 3\ntask: Judge it.\nlevels:\n  1: bad\n  2: good\n")
     rollout = {"max_new_tokens": 33, "thinking": True}
-    run = {"recipe": "generative_pointwise", "rollout": rollout, "judge": {"rubric": str(rubric)}}
+    judged = {"rubric": str(rubric), "lowest": 1, "highest": 5}
+    run = {"recipe": "generative_pointwise", "rollout": rollout, "judge": judged}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(run))
     final = tmp_path / "judge-final"
     shutil.copytree(checkpoint, final)
@@ -121,12 +140,14 @@ def test_a_generative_run_says_how_its_judge_is_asked(checkpoint, tmp_path):
     judge = open_generative(final)
     assert isinstance(judge, ScoringJudge) and judge.rubric.title == "mine 3" and judge.generator.max_new_tokens == 33
     assert judge.generator.thinking and not open_generative(final, thinking=False).generator.thinking
+    assert judge.scale == (1, 5)
     own = open_generative(final, by="comparisons", rubric="full", max_new_tokens=8, votes=2)
     assert not isinstance(own, ScoringJudge) and (own.rubric.name, own.generator.max_new_tokens, own.votes) == (
         "full",
         8,
         2,
     )
+    assert own.scale == (0, 4) and open_generative(final, rubric="full", scale=(0, 9)).scale == (0, 9)
     with pytest.raises(
         CookbookError, match="by is 'rank', but a judge that writes compares by comparisons, or by scores"
     ):
@@ -169,3 +190,13 @@ def test_what_the_server_refuses_fails_alone_once_it_has_answered_something(serv
     fake.script += [(401, {}, b'{"error": {"message": "no such key"}}')]
     with pytest.raises(CookbookError, match="answered 401: no such key"):
         server.write([asked("b")], [[1]], temperature=0.0)
+
+
+def test_a_vote_that_was_cut_while_thinking_is_none_alone(server, fake: Fake):  # noqa: F811
+    """A server with a reasoning parser has no content then: the first prompt of all, and the other votes count."""
+    thinking = (200, {}, b'{"choices": [{"message": {"content": null}, "finish_reason": "length"}]}')
+    fake.script += [thinking, *[(200, {}, reply("Score: 4", "stop"))] * 4]
+    judge = ScoringJudge(server, votes=5)
+    assert judge.score([answered(COLOUR, "Teal.")]) == [4.0]
+    (found,) = judge.judgements.values()
+    assert sorted(fault for fault in found.faults if fault) == [CUT] and not judge.unscored

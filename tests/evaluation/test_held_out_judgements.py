@@ -27,34 +27,35 @@ def compared(monkeypatch, tmp_path):
     """compare_judges with judges that say one text each."""
     from cookbook_lib.config import load_config
 
-    def compare(before: str, after: str, tasks):
+    def compare(before: str, after: str, tasks, overrides=()):
         texts = {tmp_path / "a": before, tmp_path / "b": after}
 
-        def opened(folder, *, name, keep, **_):
-            return GenerativeJudge(Writer(texts[folder]), name=name, keep=keep)
+        def opened(folder, *, name, keep, scale, **_):
+            return GenerativeJudge(Writer(texts[folder]), name=name, keep=keep, scale=scale)
 
         monkeypatch.setattr(held_out_judgements, "open_generative", opened)
-        config = load_config("generative/pointwise", ["smoke"], environ={})
+        config = load_config("generative/pointwise", ["smoke"], overrides, environ={})
         return compare_judges(config, tmp_path / "a", tmp_path / "b", tasks)
 
     return compare
 
 
 def test_both_are_asked_as_the_run_asked(monkeypatch, tmp_path):
-    """A judge that learned to think is not measured with its thinking closed."""
+    """A judge that learned to think is not measured with its thinking closed, nor a base under another chat template."""
     from cookbook_lib.config import load_config
 
     seen = []
 
-    def opened(folder, *, name, keep, thinking, **_):
-        seen.append(thinking)
+    def opened(folder, *, name, keep, thinking, chat_template, scale, **_):
+        seen.append((thinking, chat_template, scale))
         return GenerativeJudge(Writer("Score: 4"), name=name, keep=keep)
 
     monkeypatch.setattr(held_out_judgements, "open_generative", opened)
-    for override in ([], ["rollout.thinking=true"]):
-        config = load_config("generative/pointwise", ["smoke"], override, environ={})
+    asked = {"pairwise": [], "pointwise": ["rollout.thinking=true", "data.chat_template=chatml"]}
+    for recipe, overrides in asked.items():
+        config = load_config(f"generative/{recipe}", ["smoke"], overrides, environ={})
         compare_judges(config, tmp_path / "a", tmp_path / "b", [scored("An owl.", 4)])
-    assert seen == [False, False, True, True]
+    assert seen == [(False, None, None)] * 2 + [(True, "chatml", (0, 4))] * 2
 
 
 def scored(answer: str, truth: int) -> JudgeTask:
@@ -86,6 +87,14 @@ def test_preferences_before_and_after(compared):
     first, second = found.samples(5)
     assert first["prompt"] == "user: What pet does Ada keep?\nA: An owl.\nB: A fox."
     assert (first["truth"], second["truth"]) == ("A", "B")
+
+
+def test_scores_are_read_on_the_scale_of_the_run(compared):
+    """Five stars of five, which training paid for: right here, too."""
+    task = JudgeTask(({"role": "user", "content": "One to five stars. End with Score: N."},), "score", 5, "test")
+    found = compared("Score: 6", "Score: 5", [task], ["judge.lowest=1", "judge.highest=5"])
+    exact = next(row for row in found.rows("scores") if row["measure"] == "exact")
+    assert exact["before"].startswith("0.000") and exact["after"].startswith("1.000")
 
 
 def test_a_prompt_of_other_words_is_shown_whole(compared):
