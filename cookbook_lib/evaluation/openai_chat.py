@@ -34,7 +34,7 @@ LONGEST_PAUSE_S = 10.0
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back; `finished` False when the server cut it at max_tokens."""
+    """What came back; `finished` False when the server cut it at max_tokens. Cut while thinking, the text may be empty."""
 
     text: str
     finished: bool
@@ -78,7 +78,7 @@ class OpenAIChatModel:
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="openai chat")
 
     async def acomplete(self, messages: Sequence[Message], **options: Any) -> str:
-        """The assistant's answer to `messages` ({role, content}, the last one not the assistant's).
+        """The assistant's answer to `messages` ({role, content}, the last one not the assistant's); empty if it said nothing.
 
         options: tools, max_new_tokens, temperature, thinking, seed.
         """
@@ -172,6 +172,8 @@ class OpenAIChatModel:
             raise CookbookError(
                 f"{self.url} answered {found}, without choices[0].message: is it such a server?"
             ) from None
+        if content is None and not calls:  # where a server takes the reasoning out of the text: nothing came after it
+            content = ""
         if isinstance(content, str):
             return Reply(content, ended != "length")
         what = "a tool call" if calls else "no text"

@@ -18,7 +18,7 @@ import pytest
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.evaluation.chat import LocalChatModel
-from cookbook_lib.evaluation.openai_chat import OpenAIChatModel
+from cookbook_lib.evaluation.openai_chat import OpenAIChatModel, Reply
 
 
 class Fake(ThreadingHTTPServer):
@@ -141,7 +141,7 @@ def test_a_busy_server_is_asked_again(model, fake):
         (200, b"<html>", "answered no JSON"),
         (200, b"[]", "without choices[0].message"),
         (200, b'{"choices": [{"message": {"content": null, "tool_calls": [{}]}}]}', "answered with a tool call"),
-        (200, b'{"choices": [{"message": {"content": null}}]}', "answered with no text"),
+        (200, b'{"choices": [{"message": {"content": [{"text": "hi"}]}}]}', "answered with no text"),
     ],
 )
 def test_what_goes_wrong_is_said_once(model, fake, status, body, said):
@@ -149,6 +149,15 @@ def test_what_goes_wrong_is_said_once(model, fake, status, body, said):
     with pytest.raises(CookbookError, match=re.escape(said)):
         model.complete(says("hi"))
     assert len(fake.seen) == 1
+
+
+@pytest.mark.parametrize(("reason", "finished"), [("length", False), ("stop", True)])
+def test_nothing_after_the_reasoning_is_an_empty_answer(model, fake, reason, finished):
+    """`vllm serve --reasoning-parser` has the reasoning beside the content, which is null where nothing follows."""
+    message = {"role": "assistant", "content": None, "reasoning_content": "Well, ...", "tool_calls": []}
+    body = json.dumps({"choices": [{"message": message, "finish_reason": reason}]}).encode()
+    fake.script += [(200, {}, body)]
+    assert model.submit(says("hi")).result() == Reply("", finished)
 
 
 def test_what_is_refused_before_it_is_sent(model, fake):
