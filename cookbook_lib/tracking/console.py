@@ -5,6 +5,7 @@ elsewhere  step 120/300 · loss 2.314 · lr 1.9e-05 · 12.3k tokens/s · 3:21 le
 always     a line of its own for validations, the first step and the last
 """
 
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -81,7 +82,9 @@ def describe(metrics: Mapping[str, float]) -> list[str]:
         ("train/tokens_per_second", lambda rate: f"{short(rate)} tokens/s"),
         ("train/skipped_steps", "{:.0f} steps skipped".format),
     ]
-    return [text(metrics[name]) for name, text in shown if name in metrics]
+    share = metrics.get("train/rollout_share", math.nan)  # not known of the first round
+    rollouts = [] if math.isnan(share) else [f"{100 * share:.0f} % of the time in rollouts"]
+    return [text(metrics[name]) for name, text in shown if name in metrics] + rollouts
 
 
 def short(number: float) -> str:

@@ -104,6 +104,7 @@ def test_short_numbers_and_times() -> None:
 
 
 def test_of_a_policy_the_reward_is_told() -> None:
-    told = describe({"train/loss": -0.02, "train/reward": 0.4375, "train/lr": 3e-4})
-    assert told == ["reward 0.4375", "lr 0.0003"]
+    told = describe({"train/loss": -0.02, "train/reward": 0.4375, "train/lr": 3e-4, "train/rollout_share": 0.71})
+    assert told == ["reward 0.4375", "lr 0.0003", "71 % of the time in rollouts"]
+    assert describe({"train/reward": 0.4375, "train/rollout_share": float("nan")}) == ["reward 0.4375"]
     assert describe({"val/loss": 5e-5, "val/reward": 0.5}) == ["val reward 0.5"]
