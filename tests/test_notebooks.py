@@ -42,7 +42,7 @@ WAYS = {
 }
 ON_TWO_RANKS = ["10_prepare_data", "20_sft", "21_scale_out", "30_bradley_terry", "31_pointwise", "41_pipeline"]
 ON_TWO_RANKS += ["32_generative_pointwise", "33_generative_pairwise", "34_dpo"]
-BAR = re.compile(r" (rows|completions)(/s)?\]")  # of what takes more than some seconds, as it does on a slow machine
+BAR = re.compile(r" rows(/s)?\]")  # tokenising takes more than some seconds on a slow machine
 STEPS = ["data.train_batch_size=8", "trainer.total_training_steps=3", "trainer.test_freq=2"]
 
 

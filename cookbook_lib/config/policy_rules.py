@@ -187,20 +187,13 @@ def _overlong(config: Config) -> Broken:
 
 
 def _scale(config: Config) -> Broken:
-    j = config.judge
-    if reason := _without_scores(config):
+    """A custom function is told no scale, but evaluation reads by it."""
+    j, answers = config.judge, [name for name in config.reward.functions if name in OF_ANSWERS]
+    if answers:
         for key in changed(config, "judge.lowest", "judge.highest"):
-            yield key, f"has no effect {reason}; remove it"
-    elif j.lowest >= j.highest:
+            yield key, f"has no effect with {answers[0]} among reward.functions, which reads no score; remove it"
+    elif config.recipe == "generative_pointwise" and j.lowest >= j.highest:
         yield "judge.highest", f"is {j.highest}, but must be above judge.lowest, which is {j.lowest}"
-
-
-def _without_scores(config: Config) -> str:
-    """Why no score is read; nothing where one may be. A custom function is told no scale, but evaluation reads by it."""
-    if config.recipe == "generative_pairwise":
-        return "in recipe generative_pairwise, whose verdicts are no scores"
-    answers = [name for name in config.reward.functions if name in OF_ANSWERS]
-    return f"with {answers[0]} among reward.functions, which is for answers, not scores" if answers else ""
 
 
 def _rubric(config: Config) -> Broken:

@@ -16,7 +16,7 @@ The letters are those of the papers and the names those of verl, whose longer sp
 from dataclasses import dataclass, field
 from typing import Literal
 
-from cookbook_lib.config.recipes import but
+from cookbook_lib.config.recipes import but, only
 
 Estimator = Literal[
     "grpo", "dr_grpo", "rloo", "reinforce_plus_plus", "reinforce_plus_plus_baseline", "remax", "gae"
@@ -157,9 +157,9 @@ class JudgeConfig:
     """What judgements go by: a YAML file with task, principles and levels, or the name of a built-in one (full,
     correctness, ...); null = helpfulness. Evaluation asks by it, and OpenJudge's rows become prompts by it; the prompts of
     verl's layout have had theirs since they were prepared."""
-    lowest: int = 0
-    """Lowest score that a verdict can give; preferences and verifiable answers have none."""
-    highest: int = 4
+    lowest: int = field(default=0, metadata=only("generative_pointwise"))
+    """Lowest score that a verdict can give; verifiable answers have none."""
+    highest: int = field(default=4, metadata=only("generative_pointwise"))
     """Highest score that a verdict can give."""
 
 

@@ -32,6 +32,7 @@ REASONS: dict[tuple[str, str], str] = {
             "data.share_prompts": "the completions of a prompt always share it where rows are packed",
         }.items()
     },
+    **{("generative_pairwise", f"judge.{end}"): "its verdicts are no scores" for end in ("lowest", "highest")},
 }
 REINFORCEMENT = "it belongs to reinforcement learning: recipes under cookbook/generative take it"
 

@@ -145,7 +145,7 @@ def test_the_seed_s_way_to_spell_dr_grpo(load):
         (POINTS, "reward.overlong_penalty=2", "has no effect while reward.overlong_buffer is 0"),
         (POINTS, "reward.overlong_buffer=600", "must be at most rollout.max_new_tokens, which is 512"),
         (POINTS, "judge.lowest=4", "judge.highest is 4, but must be above judge.lowest, which is 4"),
-        (PAIRS, "judge.lowest=1", "judge.lowest has no effect in recipe generative_pairwise, whose verdicts are no scores; remove it"),
+        (PAIRS, "judge.lowest=1", "judge.lowest has no effect in recipe generative_pairwise (its verdicts are no scores); remove it"),
         (PAIRS, "judge.highest=-1", "judge.highest has no effect in recipe generative_pairwise"),
         (POINTS, "judge.highest=9 reward.functions=[gsm8k]", "judge.highest has no effect with gsm8k among reward.functions"),
         (POINTS, "judge.lowest=1 reward.functions=[format,tool_call]", "has no effect with tool_call among reward.functions"),

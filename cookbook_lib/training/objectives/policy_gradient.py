@@ -141,11 +141,11 @@ def _stats(seen: dict[str, torch.Tensor], known: Known) -> Stats:
     largest = largest.scatter_reduce(0, known.completion, seen["ratio"], "amax", include_self=False)
     stats = {name: ((x * mine).sum(), float(known.tokens.sum())) for name, x in seen.items()}
     stats["ratio_max"] = ((largest * whole).sum(), float(known.completions.sum()))
-    told = dict(known.batch.stats)
-    weight = told.pop(ROUND_WEIGHT, torch.ones(len(known.completions)))
+    told, alike = dict(known.batch.stats), torch.ones(len(known.completions))
+    weight = told.pop(ROUND_WEIGHT, alike)
     for name, x in told.items():
         counted = known.completions & ~x.isnan()
-        each = weight[counted] if name.startswith(ROUND) else torch.ones(int(counted.sum()))
+        each = (weight if name.startswith(ROUND) else alike)[counted]
         stats[name] = ((x[counted] * each).sum(), float(each.sum()))
         if name == "reward":
             stats["reward_square"] = (x[counted].square().sum(), float(counted.sum()))
