@@ -89,7 +89,7 @@ class Command:
                 stdin=subprocess.DEVNULL,
             )
 
-    def wait_for(self, text: str, seconds: float = 60) -> None:
+    def wait_for(self, text: str, seconds: float = 120) -> None:
         """Until the command has printed `text`."""
         end = time.monotonic() + seconds
         while text not in self.log.read_text():

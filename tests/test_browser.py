@@ -18,6 +18,7 @@ import pytest
 from cookbook_lib.config.places import HOME
 from cookbook_lib.data.prepare import Job as Preparation
 from cookbook_lib.data.prepare import prepare
+from cookbook_lib.runtime.ports import hold
 from cookbook_lib.tracking.jsonl import read_metrics
 from tests.jobs import Command, Job, wait_until
 
@@ -52,7 +53,8 @@ class Lab:
         self._install_kernels()
         self._write_settings()
         self._write_notebook()
-        self.port = _free_port()
+        self.held = hold("127.0.0.1")
+        self.port = self.held.getsockname()[1]
         self.server = self._serve()
         wait_until(lambda: _listens(self.port), 60)
 
@@ -178,6 +180,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     finally:
         made.job.kill()
         made.server.process.wait(10)
+        made.held.close()
 
 
 def test_a_walk_through_jupyterlab(lab: Lab) -> None:
@@ -216,12 +219,6 @@ def test_a_walk_through_jupyterlab(lab: Lab) -> None:
     lab.page.evaluate("() => { window.jupyterapp.shell.currentWidget.sessionContext.shutdown() }")
     wait_until(lambda: not lab.ranks(), 15)
     assert not faults
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _listens(port: int) -> bool:

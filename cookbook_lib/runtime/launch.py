@@ -20,6 +20,7 @@ from dataclasses import replace
 from types import FrameType
 
 from cookbook_lib.runtime.lifeline import ChildSessions, when_parent_ends
+from cookbook_lib.runtime.ports import hold_ports_of
 from cookbook_lib.runtime.settings import RuntimeSettingError, Settings, read_settings
 
 PATIENT = "COOKBOOK_PATIENT"  # set by the runner: SIGTERM is its to handle
@@ -31,6 +32,7 @@ _LAST_RESORT_SECONDS = 15.0
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: run the ranks of this node until they end, then leave nothing behind."""
     options = _parse(arguments)
+    _held = hold_ports_of(options.connection_file) if options.connection_file else []
     os.environ.setdefault("COOKBOOK_NPROC", options.nproc)
     try:
         settings = read_settings()

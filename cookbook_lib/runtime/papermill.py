@@ -30,6 +30,7 @@ from papermill.execute import execute_notebook
 
 from cookbook_lib.runtime.kernelspec import kernel_json
 from cookbook_lib.runtime.launch import PATIENT
+from cookbook_lib.runtime.ports import CAN_HOLD, PORT_NAMES, hold
 from cookbook_lib.runtime.terminal import Terminal
 
 FAILED, KERNEL_DIED = 1, 138
@@ -99,7 +100,19 @@ def _print_failure(job: Job, error: PapermillExecutionError) -> None:
 
 
 class CookbookKernelManager(AsyncKernelManager):
-    """Starts our kernel whether or not its kernelspec is installed."""
+    """Starts our kernel whether or not its kernelspec is installed, on ports that nobody can take before it listens."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._held = [hold(self.ip) for _ in PORT_NAMES] if CAN_HOLD and self.transport == "tcp" else []
+        for name, holder in zip(PORT_NAMES, self._held, strict=False):
+            setattr(self, name, holder.getsockname()[1])
+        self.cache_ports = not self._held  # True: Jupyter chooses
+
+    def release_ports(self) -> None:
+        """The kernel listens now, or never will."""
+        for holder in self._held:
+            holder.close()
 
     @property
     def kernel_spec(self) -> KernelSpec:
@@ -150,7 +163,7 @@ class LiveClient(PapermillNotebookClient):
 
     async def async_start_new_kernel_client(self) -> Any:
         """Wait until every rank is ready."""
-        self._loop, self._starting = asyncio.get_running_loop(), asyncio.current_task()
+        self._loop, self._starting, manager = asyncio.get_running_loop(), asyncio.current_task(), self.km
         try:
             self._raise_if_stopped()
             return await super().async_start_new_kernel_client()
@@ -159,6 +172,7 @@ class LiveClient(PapermillNotebookClient):
             raise Stopped from None
         finally:
             self._starting = None
+            manager.release_ports()
 
     async def async_execute_cell(self, cell: NotebookNode, cell_index: int, *args: Any, **options: Any) -> NotebookNode:
         """One cell, between two lines on the terminal."""

@@ -59,9 +59,9 @@ def follow(rank: int, settings: Settings) -> None:
     from cookbook_lib.runtime.ranks import RankApp
     from cookbook_lib.runtime.team import enlist
 
-    outlive(signal.SIGTERM)
     app = RankApp.instance()
-    app.link = enlist(rank, settings, _store())
+    app.link = enlist(rank, settings, _store())  # until then a SIGTERM ends this rank: rank 0 may have failed to start
+    outlive(signal.SIGTERM)
     app.initialize([])
     app.start()
 

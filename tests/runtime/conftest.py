@@ -14,6 +14,7 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
 from cookbook_lib.runtime.kernelspec import kernel_json
+from cookbook_lib.runtime.ports import hold
 from tests.jobs import Command, Job
 
 SETUP = """
@@ -163,7 +164,7 @@ class Runs:
     """Notebooks and command lines in a folder of the test's own."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.job = folder, Job()
+        self.folder, self.job, self.held = folder, Job(), contextlib.ExitStack()
         self.commands: list[Command] = []
 
     def notebook(self, *cells: str, parameters: str = "", name: str = "book.ipynb") -> str:
@@ -186,6 +187,10 @@ class Runs:
         """Start `cookbook arguments...`."""
         return self.start("-m", "cookbook_lib.runtime", *arguments, **environment)
 
+    def held_port(self) -> str:
+        """A port for node 0, which nobody else on this machine is given meanwhile."""
+        return str(self.held.enter_context(hold("127.0.0.1")).getsockname()[1])
+
     def outputs(self, name: str = "out.ipynb") -> str:
         """All text that an executed copy holds."""
         parts = []
@@ -202,5 +207,6 @@ def runs(tmp_path: Path) -> Iterator[Runs]:
     made = Runs(tmp_path)
     yield made
     made.job.kill()
+    made.held.close()
     for command in made.commands:
         command.process.wait(10)

@@ -1,7 +1,6 @@
 """Two nodes, played by two launchers on this machine: one holds the notebook, the other joins."""
 
 import signal
-import socket
 
 import pytest
 
@@ -13,13 +12,8 @@ total = torch.tensor(float(rank + 1)); dist.all_reduce(total)
 print('sum', total.item(), 'nodes', os.environ['GROUP_WORLD_SIZE'], flush=True)"""
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 def start_nodes(runs, *, key0="secret", key1="secret"):
-    layout = ["-n", "1", "--nnodes", "2", "--master-addr", "127.0.0.1", "--master-port", str(free_port())]
+    layout = ["-n", "1", "--nnodes", "2", "--master-addr", "127.0.0.1", "--master-port", runs.held_port()]
     follower = runs.cookbook("run", "book.ipynb", *layout, "--node-rank", "1", COOKBOOK_AUTHKEY=key1)
     leader = runs.cookbook("run", "book.ipynb", *layout, "--node-rank", "0", "-o", "out.ipynb", COOKBOOK_AUTHKEY=key0)
     return leader, follower
