@@ -154,7 +154,7 @@ def compare_sft(given: argparse.Namespace) -> tuple[Comparison, str]:
     """The SFT model and its base on held-out conversations."""
     checkpoint = open_checkpoint(given.sft_model)
     base, told = find_base(checkpoint, None)
-    data = checkpoint.run.get("data", {})
+    data = checkpoint.section("data")
     files = given.sft_data or held_out_files(checkpoint)
     rows = list(read_conversations(files, limit=limit_of(given, ROWS), report=Report()))
     settings = Settings(

@@ -92,7 +92,7 @@ def evaluate(given: argparse.Namespace) -> None:
 
 def conversations(checkpoint: Checkpoint, files: list[str], limit: int) -> list[Conversation]:
     """The held-out rows, read as the run reads its own; broken ones are said and left out."""
-    keys = checkpoint.run.get("data", {}).get("multiturn", {})
+    keys = checkpoint.section("data", "multiturn")
     account = Report()
     found = list(
         read_conversations(
@@ -110,7 +110,7 @@ def conversations(checkpoint: Checkpoint, files: list[str], limit: int) -> list[
 
 def settings(checkpoint: Checkpoint, given: argparse.Namespace) -> Settings:
     """The run's way to cut and mask, and the command's everything else."""
-    data = checkpoint.run.get("data", {})
+    data = checkpoint.section("data")
     return Settings(
         max_length=given.max_length or data.get("max_length", Settings.max_length),
         truncation=data.get("truncation", Settings.truncation),

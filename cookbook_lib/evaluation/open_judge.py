@@ -69,7 +69,7 @@ def open_generative(
     Raises CookbookError for a reward model.
     """
     checkpoint = open_checkpoint(path)
-    run, rollout = checkpoint.run, checkpoint.run.get("rollout") or {}
+    rollout = checkpoint.section("rollout")
     generator = LocalGenerator(
         checkpoint.folder,
         max_new_tokens=max_new_tokens or rollout.get("max_new_tokens") or NEW_TOKENS,
@@ -80,7 +80,7 @@ def open_generative(
         dtype=dtype,
         trust_remote_code=trust_remote_code,
     )
-    own = rubric or (run.get("judge") or {}).get("rubric")
+    own = rubric or checkpoint.section("judge").get("rubric")
     known = scale if scale or rubric else scale_of(checkpoint)
     return judge_over(generator, by or trained_for(checkpoint), rubric=own, scale=known, **options)
 
@@ -100,7 +100,7 @@ def trained_for(checkpoint: Checkpoint) -> By:
 
 def scale_of(checkpoint: Checkpoint) -> Scale | None:
     """The lowest and the highest score that a judge of scores was trained on; None where its run does not say."""
-    judge = checkpoint.run.get("judge") or {}
+    judge = checkpoint.section("judge")
     if trained_for(checkpoint) != "scores" or not {"lowest", "highest"} <= judge.keys():
         return None
     return judge["lowest"], judge["highest"]

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from cookbook_lib.config import CookbookError
 from cookbook_lib.data.hub import is_hub
 from cookbook_lib.evaluation.checkpoints import open_checkpoint
 
@@ -22,17 +23,22 @@ def task_files(model: str, key: str) -> list[str]:
 
 def pair_columns(model: str) -> dict[str, str]:
     """What the columns of that run's pairs are called."""
-    data = open_checkpoint(model).run.get("data", {})
+    data = open_checkpoint(model).section("data")
     return {key: data[key] for key in ("prompt_key", "chosen_key", "rejected_key") if key in data}
 
 
 def reading(model: str) -> dict[str, Any]:
-    """How that run read its pairs: as_trained's options."""
-    return {key: open_checkpoint(model).run["data"][key] for key in ("max_length", "truncation")}
+    """How that run read its pairs: as_trained's options. Raises CookbookError where its config does not say."""
+    checkpoint, keys = open_checkpoint(model), ("max_length", "truncation")
+    data = checkpoint.section("data")
+    if absent := [f"data.{key}" for key in keys if key not in data]:
+        raise CookbookError(
+            f"{checkpoint.run_file} has no {' and no '.join(absent)}; write it there, or give --pairs FILE"
+        )
+    return {key: data[key] for key in keys}
 
 
 def _files(model: str, key: str, recipes: tuple[str, ...]) -> list[str]:
-    run = open_checkpoint(model).run
-    named = run.get("data", {}).get(key) or [] if run.get("recipe") in recipes else []
-    files = [named] if isinstance(named, str) else list(named)
+    checkpoint = open_checkpoint(model)
+    files = checkpoint.files(key) if checkpoint.run.get("recipe") in recipes else []
     return files if all(is_hub(file) or Path(file).exists() for file in files) else []

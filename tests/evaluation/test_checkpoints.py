@@ -83,3 +83,41 @@ def test_the_run_names_the_held_out_data_also_through_a_link(tmp_path):
 def test_no_run_no_data(tmp_path):
     with pytest.raises(CookbookError, match="no run beside it names held-out data; give it with --data FILE"):
         held_out_files(open_checkpoint(model(tmp_path / "a")))
+
+
+def test_an_origin_that_is_no_object_is_an_error(tmp_path):
+    folder = model(tmp_path / "a")
+    for text, found in (
+        ("[1]", r"it holds \[1\]"),
+        ('[["base", "b"]]', r"it holds \[\['base'"),
+        ("null", "it holds None"),
+    ):
+        (folder / "cookbook.json").write_text(text)
+        with pytest.raises(CookbookError, match=rf"a/cookbook\.json is no JSON object \({found}.*; delete it"):
+            open_checkpoint(folder)
+
+
+FOREIGN = [
+    ("- a\n", r"it is \['a'\], but in the config of a run it is keys"),
+    ("data: imagenet\n", "data is 'imagenet', but in the config of a run it is keys"),
+    ("a: [\n", r"cannot be read as YAML \(while parsing"),
+    ("data: {val_files: 3}\n", r"data\.val_files is 3, but it names files"),
+]
+
+
+@pytest.mark.parametrize(("text", "sentence"), FOREIGN)
+def test_another_programs_config_concerns_nobody_until_the_run_is_asked_for(text, sentence, tmp_path):
+    checkpoint = open_checkpoint(model(tmp_path / "best"))
+    (tmp_path / "config.yaml").write_text(text)
+    assert find_base(checkpoint, None)[0] is None
+    with pytest.raises(CookbookError, match=rf"config\.yaml:? {sentence}.*; correct it, or keep the model in a folder"):
+        held_out_files(checkpoint)
+
+
+def test_a_run_without_a_section(tmp_path):
+    (tmp_path / "config.yaml").write_text("data:\njudge: {}\n")
+    checkpoint = open_checkpoint(model(tmp_path / "best"))
+    for names in (("data",), ("data", "multiturn"), ("judge",), ("rollout",)):
+        assert checkpoint.section(*names) == {}
+    with pytest.raises(CookbookError, match="no run beside it names held-out data"):
+        held_out_files(checkpoint)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cookbook_lib.config import CookbookError
 from cookbook_lib.data.judge.files import write_tasks
 from cookbook_lib.data.judge.prompts import score_prompt
 from cookbook_lib.data.judge.records import JudgeTask
@@ -51,6 +52,11 @@ def test_only_a_run_on_pairs_has_pairs(script, tmp_path):
 
 def test_the_runs_own_columns_are_read(script, tmp_path):
     assert script.pair_columns(str(run_folder(tmp_path, "bradley_terry"))) == {"chosen_key": "best"}
+
+
+def test_a_run_that_does_not_say_how_it_read(script, tmp_path):
+    with pytest.raises(CookbookError, match=r"config\.yaml has no data\.max_length and no data\.truncation; write it"):
+        script.reading(str(run_folder(tmp_path, "bradley_terry")))
 
 
 def test_only_a_run_on_prompts_has_tasks(script, tmp_path):
