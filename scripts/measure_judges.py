@@ -43,11 +43,14 @@ QUIET = {"TOKENIZERS_PARALLELISM": "false", "GOMP_SPINCOUNT": "1000"}  # threads
 KINDS = {"pointwise": "score-judge", "pairwise": "preference-judge"}
 SOURCES = ("embedded-hasty", "embedded")
 SFT_SEED = 7  # of the judge's judgements
+NEVER = {"before": None, "after": None}  # a figure that an earlier run was not asked for
+READ = ("writing", "verdicts that could be read")  # kappa and spearman know nothing of the others
 FIGURES = {
-    "pointwise": [("scores", "exact"), ("scores", "kappa, weighted by squared distance"), ("scores", "spearman")],
+    "pointwise": [("scores", "exact"), READ, ("scores", "kappa, weighted by squared distance"), ("scores", "spearman")],
     "pairwise": [
         ("preferences", "accuracy, right both ways round"),
         ("preferences", "right"),
+        READ,
         ("preferences", "same verdict both ways round"),
         ("preferences", "prefers the place shown first"),
     ],
@@ -212,12 +215,11 @@ def run_one(given: argparse.Namespace, recipe: str, seed: int) -> dict[str, Any]
     sys.stdout = shown
     figures = {
         f"{section}: {name}": {
-            side: report.sections[section][name].interval
-            for side, report in zip((BEFORE, AFTER), compared.reports, strict=True)
+            side: report.sections[section][name] for side, report in zip((BEFORE, AFTER), compared.reports, strict=True)
         }
         for section, name in FIGURES[recipe]
     }
-    told = {name: {side: found and found.as_dict() for side, found in own.items()} for name, own in figures.items()}
+    told = {name: {side: one.interval and one.as_dict() for side, one in own.items()} for name, own in figures.items()}
     return told | {"prompts": len(tasks)}
 
 
@@ -241,14 +243,17 @@ def unseen(given: argparse.Namespace, tasks: Iterable[JudgeTask]) -> list[JudgeT
 
 
 def rows_of(recipe: str, seeds: Sequence[int], found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row a figure: before, after by seed, and the gain."""
+    """A row a figure: before, after by seed, and the gain; how many rows each speaks of, where they are not the same."""
     rows = []
     for section, name in FIGURES[recipe]:
-        own = [one[f"{section}: {name}"] for one in found]
+        own = [one.get(f"{section}: {name}", NEVER) for one in found]
+        points = [own[0]["before"], *(one["after"] for one in own)]
+        unlike = len({point.get("rows") for point in points if point}) > 1
         known = all(one[side] for one in own for side in ("before", "after"))
         gain = interval([one["after"]["value"] - one["before"]["value"] for one in own]) if known else None
-        afters = {f"seed {seed}": shown(one["after"]) for seed, one in zip(seeds, own, strict=True)}
-        rows.append({"figure": name, "before": shown(own[0]["before"]), **afters, "gain": shown(gain)})
+        before, *afters = (shown(point) + rows_in(point, unlike) for point in points)
+        by_seed = {f"seed {seed}": after for seed, after in zip(seeds, afters, strict=True)}
+        rows.append({"figure": name, "before": before, **by_seed, "gain": shown(gain)})
     return rows
 
 
@@ -259,6 +264,11 @@ def shown(point: dict[str, Any] | None) -> str:
     known = (point["value"], point["low"], point["high"])
     value, low, high = (x if x is None else round(x, 3) + 0.0 for x in known)  # + 0.0: no minus zero
     return f"{value:.3f}" + ("" if low is None else f" [{low:.3f}, {high:.3f}]")
+
+
+def rows_in(point: dict[str, Any] | None, unlike: bool) -> str:
+    """` n=8`, where others have more."""
+    return f" n={point['rows']:,}" if unlike and point and "rows" in point else ""
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -21,6 +21,7 @@ from cookbook_lib.config import CookbookError
 from cookbook_lib.evaluation.bias import format_bias, length_bias
 from cookbook_lib.evaluation.calibration import Calibrated, calibrate
 from cookbook_lib.evaluation.intervals import Groups, mean_by_group
+from cookbook_lib.evaluation.judges import told_apart
 from cookbook_lib.evaluation.measure import (
     Floats,
     Measure,
@@ -160,15 +161,40 @@ def judge_report(
 
 def side_by_side(reports: Sequence[JudgeReport], *sections: str) -> list[dict[str, Any]]:
     """One dict a figure, of all sections or of those named: section, measure, and a column for each judge; a dash where a
-    judge has no such figure (one that compares has no calibration, one that scores writes nothing)."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    judge has no such figure (one that compares has no calibration, one that scores writes nothing).
+
+    Figures of unlike numbers of rows say theirs, `1.000 [0.676, 1.000] n=8`; notes have a column where there are any. Judges of
+    one name are numbered: `qwen`, `qwen (2)`.
+    """
+    names = told_apart([report.name for report in reports])
     named = dict.fromkeys(section for report in reports for section in report.sections)
+    rows = []
     for section in (name for name in named if not sections or name in sections):
-        for report in reports:
-            for measure, figure in report.sections.get(section, {}).items():
-                blank = {"": section, "measure": measure, **dict.fromkeys((one.name for one in reports), "–")}
-                found.setdefault((section, measure), blank)[report.name] = figure.text()
-    return list(found.values())
+        owned = {name: report.sections.get(section, {}) for name, report in zip(names, reports, strict=True)}
+        for measure in dict.fromkeys(measure for figures in owned.values() for measure in figures):
+            found = {name: figures[measure] for name, figures in owned.items() if measure in figures}
+            cells = dict.fromkeys(names, "–") | _cells(found)
+            rows.append({"": section, "measure": measure, **cells, "note": _noted_by(found)})
+    if not any(row["note"] for row in rows):
+        rows = [{column: cell for column, cell in row.items() if column != "note"} for row in rows]
+    return rows
+
+
+def _cells(found: Mapping[str, Measure]) -> dict[str, str]:
+    """The figure of each judge, with its rows where they are not everybody's."""
+    unlike = len({figure.rows for figure in found.values()}) > 1
+    return {
+        name: figure.text() + (f" n={figure.rows:,}" if unlike and figure.interval is not None else "")
+        for name, figure in found.items()
+    }
+
+
+def _noted_by(found: Mapping[str, Measure]) -> str:
+    """What is to be known of these figures: whose it is, unless it is said of all."""
+    notes = {name: figure.note for name, figure in found.items()}
+    if len(set(notes.values())) == 1:
+        return next(iter(notes.values()))
+    return "; ".join(f"{name}: {note}" for name, note in notes.items() if note)
 
 
 def benchmark_rows(results: Mapping[str, Sequence[Benchmark]]) -> list[dict[str, Any]]:

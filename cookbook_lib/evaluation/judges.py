@@ -59,6 +59,15 @@ def key_of(conversation: Messages) -> Key:
     return tuple((str(message["role"]), message.get("content") or "") for message in conversation)
 
 
+def told_apart(names: Sequence[str]) -> list[str]:
+    """The names, numbered where they come again: `qwen`, `qwen (2)`."""
+    found: list[str] = []
+    for name in names:
+        others = (f"{name} ({n})" for n in range(2, len(names) + 1))
+        found.append(next(one for one in (name, *others) if one not in found))
+    return found
+
+
 # ----------------------------------------------------------------------------------------- judges that need no model
 
 

@@ -4,9 +4,12 @@ import pytest
 
 from cookbook_lib.data.reward.records import PreferencePair
 from cookbook_lib.evaluation.generative_judge import GenerativeJudge, ScoringJudge
-from cookbook_lib.evaluation.judge_report import side_by_side
+from cookbook_lib.evaluation.intervals import Interval
+from cookbook_lib.evaluation.judge_report import JudgeReport, side_by_side
 from cookbook_lib.evaluation.judged_pairs import judged_pairs, preferences_of, report_on
+from cookbook_lib.evaluation.judged_tasks import score_agreement
 from cookbook_lib.evaluation.judges import LengthJudge
+from cookbook_lib.evaluation.measure import Measure, undefined
 from cookbook_lib.evaluation.probes import probes
 from tests.evaluation.scripted import Scripted, asked, right
 
@@ -77,6 +80,29 @@ def test_scalar_and_generative_judges_in_one_table():
     assert found["calibration", "ECE"]["writes"] == "–"
     assert found["writing", "verdicts that could be read"]["longer wins"] == "–"
     assert [row[""] for row in rows] == sorted((row[""] for row in rows), key=[row[""] for row in rows].index)
+
+
+def test_figures_of_unlike_rows_are_not_shown_as_like():
+    """A judge of which two of eight verdicts could be read, beside one that can be read: 1.000 is not 1.000."""
+    truth = [0, 1, 2, 3, 4, 0, 1, 2]
+    few, all_of_them = (score_agreement(said, truth) for said in ([0, 1, *[None] * 6], truth))
+    reports = [JudgeReport(name, {"scores": found}, {}) for name, found in (("few", few), ("whole", all_of_them))]
+    rows = {row["measure"]: row for row in side_by_side(reports)}
+    off = rows["off by"]
+    assert (off["few"], off["whole"]) == ("0.000 [0.000, 0.000] n=2", "0.000 [0.000, 0.000] n=8")
+    assert off["note"] == "few: 6 unreadable scores left out"
+    assert "n=" not in rows["exact"]["few"] and rows["exact"]["note"] == "few: 6 unreadable scores are wrong"
+    assert rows["exact, always the commonest"]["note"] == "0, 2 times", "said of both, said once"
+    measure = undefined("nothing was asked")
+    alike = side_by_side([JudgeReport("a", {"x": {"y": few["exact"], "z": measure}}, {})] * 2)
+    assert alike[0]["a"] == alike[0]["a (2)"] and alike[1]["a"] == "–", "two judges of one name keep a column each"
+
+
+def test_a_table_of_like_rows_without_notes_has_no_more_columns():
+    found = {"x": {"y": Measure(Interval(0.5, 0.25, 0.75), 8)}}
+    rows = side_by_side([JudgeReport(name, found, {}) for name in ("one", "two")])
+    cell = "0.500 [0.250, 0.750]"
+    assert rows == [{"": "x", "measure": "y", "one": cell, "two": cell}]
 
 
 def test_probes_of_a_judge_that_compares():

@@ -43,3 +43,26 @@ def test_a_judge_that_says_the_same_to_all_has_no_correlation():
     told["scores: spearman"] = {"before": None, "after": point}
     *_, last = rows_of("pointwise", [1, 2], [told, told])
     assert (last["before"], last["seed 1"], last["gain"]) == ("–", "0.500 [0.400, 0.600]", "–")
+
+
+def test_figures_of_what_could_be_read_say_how_much_that_was():
+    """An earlier run's file has no parse rate: a dash, and no failure."""
+
+    def point(value: float, rows: int) -> dict:
+        return {"value": value, "low": value, "high": value, "rows": rows, "note": ""}
+
+    found = {
+        "scores: exact": {"before": point(0.1, 100), "after": point(0.7, 100)},
+        "scores: kappa, weighted by squared distance": {"before": point(1.0, 8), "after": point(0.7, 100)},
+        "scores: spearman": {"before": None, "after": point(0.7, 100)},
+    }
+    rows = {row["figure"]: row for row in rows_of("pointwise", [1], [found])}
+    squared = rows["kappa, weighted by squared distance"]
+    assert (squared["before"], squared["seed 1"]) == ("1.000 [1.000, 1.000] n=8", "0.700 [0.700, 0.700] n=100")
+    assert rows["exact"]["before"] == "0.100 [0.100, 0.100]" and rows["spearman"]["seed 1"] == "0.700 [0.700, 0.700]"
+    assert rows["verdicts that could be read"] == {
+        "figure": "verdicts that could be read", "before": "–", "seed 1": "–", "gain": "–",
+    }  # fmt: skip
+    found["writing: verdicts that could be read"] = {"before": point(0.08, 100), "after": point(1.0, 100)}
+    read = rows_of("pointwise", [1], [found])[1]
+    assert (read["figure"], read["before"][:5], read["seed 1"][:5]) == ("verdicts that could be read", "0.080", "1.000")
