@@ -40,13 +40,14 @@ LAUNCHER = {
 class Given:
     """A value as one layer gives it: not checked against the key's type yet.
 
-    `key` is one of the catalogue, or a name of verl's until `verl.translate` has replaced it.
+    `key` is one of the catalogue, or a name of verl's until `verl.translate` has replaced it; then `name` is verl's.
     """
 
     key: str
     value: Any
     origin: str
     base: Path
+    name: str = ""
 
 
 class Problems(list[str]):

@@ -81,13 +81,15 @@ def _page() -> Iterator[str]:
     yield "| verl | here |"
     yield "| --- | --- |"
     yield from (f"| `{name}` | {meaning} |" for name, meaning in _verl())
-    yield "\nOther names of verl's are refused, with what to set in their place.\n"
+    yield "\nOther names of verl's are refused, with what to set in their place. So are two names of one key in one file, or on"
+    yield "one command line, with different values.\n"
 
 
 def _verl() -> Iterator[tuple[str, str]]:
     """Names of reinforcement learning, and what each of them means here."""
     yield from ((name, f"`{key}`") for name, key in NAMES.items())
-    yield from ((name, " and ".join(f"`{key}`" for key in keys)) for name, keys in SEVERAL.items())
+    for name, keys in SEVERAL.items():
+        yield name, " and ".join(f"`{key}`" for key in keys) + ", each where it has no value of its own beside this one"
     yield from ((name, f"`{found.key}`, computed from it and from `{found.other}`") for name, found in COMPUTED.items())
     yield from ((name, f"only `{_literal(value)}`: {why}") for name, (value, why) in FIXED.items())
 

@@ -4,10 +4,12 @@
     ->       algorithm.adv_estimator=grpo rollout.n=5 rollout.updates=4                           data.train_batch_size=96
 
 It happens once all layers are read: only then is it known which recipe it is, and what the other number of an arithmetic is.
+In one layer, which has no order but a command line's, two names of one key must say the same.
 """
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from cookbook_lib.config.keys import catalogue
@@ -21,20 +23,25 @@ ELSEWHERE = "belongs to reinforcement learning: recipes under cookbook/generativ
 def translate(layers: list[list[Given]], recipe: str, problems: Problems) -> None:
     """Replace verl's names in all layers, in place; what cannot be replaced is removed and becomes a problem."""
     for layer in layers:
-        layer[:] = [new for entry in layer for new in _by_name(entry, recipe, problems)]
+        alone = {NAMES.get(entry.key, entry.key) for entry in layer}
+        layer[:] = [new for entry in layer for new in _by_name(entry, recipe, alone, problems)]
     standing = {entry.key: entry.value for layer in layers for entry in layer}
     for layer in layers:
         layer[:] = [new for entry in layer for new in _by_arithmetic(entry, recipe, standing, problems)]
+        _agree(layer, problems)
 
 
-def _by_name(entry: Given, recipe: str, problems: Problems) -> Iterator[Given]:
+def _by_name(entry: Given, recipe: str, alone: Collection[str], problems: Problems) -> Iterator[Given]:
+    """alone: the keys that the layer sets by a name of their own, where one for several is a fallback in verl."""
     name = entry.key
     if name in catalogue() or (recipe in GENERATIVE and name in COMPUTED):
         yield entry
     elif recipe not in GENERATIVE:
         problems.add(entry.origin, f"{name} {ELSEWHERE}")
-    elif keys := SEVERAL.get(name, (NAMES[name],) if name in NAMES else ()):
-        yield from (_renamed(entry, key, entry.value) for key in keys)
+    elif name in SEVERAL:
+        yield from (_renamed(entry, key, entry.value) for key in SEVERAL[name] if key not in alone)
+    elif name in NAMES:
+        yield _renamed(entry, NAMES[name], entry.value)
     elif sentence := _refusal(name, entry.value):
         problems.add(entry.origin, sentence)
 
@@ -54,8 +61,21 @@ def _by_arithmetic(entry: Given, recipe: str, standing: Mapping[str, Any], probl
         yield _renamed(entry, rule.key, value)
 
 
+def _agree(layer: list[Given], problems: Problems) -> None:
+    """Of one name that comes twice the later counts; two names of one key with different values contradict."""
+    named: dict[str, dict[str, Given]] = {}
+    for entry in layer:
+        named.setdefault(entry.key, {})[entry.name or entry.key] = entry
+    for key, entries in named.items():
+        (name, one), *others = entries.items()
+        for other, entry in others:
+            if entry.value != one.value:
+                found = f"{key} is {entry.value!r} by {other} and {one.value!r} by {name}, which is the same key"
+                problems.add(entry.origin, f"{found}; keep one of the two")
+
+
 def _renamed(entry: Given, key: str, value: Any) -> Given:
-    return given(key, value, f"{entry.origin} ({entry.key})", entry.base)
+    return replace(given(key, value, f"{entry.origin} ({entry.key})", entry.base), name=entry.key)
 
 
 def _refusal(name: str, value: Any) -> str | None:

@@ -1,7 +1,7 @@
 """verl's names of reinforcement learning: what each is called here, and what is said about those that have no key.
 
     NAMES      actor_rollout_ref.rollout.n=5                      rollout.n=5
-    SEVERAL    actor_rollout_ref.actor.clip_ratio=0.2             algorithm.clip_ratio_low and _high
+    SEVERAL    actor_rollout_ref.actor.clip_ratio=0.2             those of algorithm.clip_ratio_low and _high that are not set beside it
     COMPUTED   data.max_prompt_length=1024                        data.max_length, with rollout.max_new_tokens added
     FIXED      actor_rollout_ref.actor.ppo_epochs=1               nothing to set: it is so here; another value is refused
     TAUGHT     reward_model.reward_manager=dapo                   refused, with what to set in its place

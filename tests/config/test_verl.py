@@ -68,6 +68,56 @@ def test_one_name_for_both_ends_of_the_clip(load):
     assert (a.clip_ratio_low, a.clip_ratio_high) == (0.1, 0.1)
 
 
+ACTOR = "actor_rollout_ref.actor."
+
+
+@pytest.mark.parametrize("high", [f"{ACTOR}clip_ratio_high=0.28", "algorithm.clip_ratio_high=0.28"])
+def test_it_leaves_alone_what_is_set_beside_it(load, high):
+    """In verl it is the fallback of the two, in whatever order they are written."""
+    both = f"{ACTOR}clip_ratio=0.1"
+    for overrides in ((high, both), (both, high)):
+        a = load(*overrides).algorithm
+        assert (a.clip_ratio_low, a.clip_ratio_high) == (0.1, 0.28)
+    a = load(
+        text="actor_rollout_ref: {actor: {clip_ratio_low: 0.1, clip_ratio_high: 0.28, clip_ratio: 0.2}}\n"
+    ).algorithm
+    assert (a.clip_ratio_low, a.clip_ratio_high) == (0.1, 0.28)
+
+
+def test_it_stands_over_what_an_earlier_layer_says(load):
+    a = load(f"{ACTOR}clip_ratio=0.1", text="algorithm: {clip_ratio_low: 0.2, clip_ratio_high: 0.28}\n").algorithm
+    assert (a.clip_ratio_low, a.clip_ratio_high) == (0.1, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (
+            "rollout.updates=2 ppo_mini_batch_size=24",
+            "override (ppo_mini_batch_size): rollout.updates is 4 by ppo_mini_batch_size and 2 by rollout.updates",
+        ),
+        (
+            "actor_rollout_ref.rollout.n=5 rollout.n=4",
+            "override: rollout.n is 4 by rollout.n and 5 by actor_rollout_ref.rollout.n, which is the same key; keep one",
+        ),
+        (
+            "data.max_response_length=300 actor_rollout_ref.rollout.response_length=400",
+            "is 400 by actor_rollout_ref.rollout.response_length and 300 by data.max_response_length",
+        ),
+    ],
+)
+def test_two_names_of_one_key_contradict(problems, overrides, sentence):
+    message = problems(*overrides.split())
+    assert sentence in message
+    assert "problems in the configuration" not in message
+
+
+def test_two_names_of_one_key_may_say_the_same_and_one_name_may_come_twice(load):
+    assert load("rollout.updates=4", "ppo_mini_batch_size=24").rollout.updates == 4
+    assert load("actor_rollout_ref.rollout.n=5", "actor_rollout_ref.rollout.n=6").rollout.n == 6
+    assert load("actor_rollout_ref.rollout.n=5", text="rollout: {n: 4}\n").rollout.n == 5
+
+
 @pytest.mark.parametrize(
     ("theirs", "ours"), [("kl", "k1"), ("mse", "k2"), ("low_var_kl", "k3"), ("low_var_kl+", "k3+")]
 )
