@@ -15,7 +15,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.judge.files import read_tasks
-from cookbook_lib.data.records import read_conversations
 from cookbook_lib.data.report import Report
 from cookbook_lib.data.reward.files import read_pairs, read_scores
 from cookbook_lib.data.reward.records import PreferencePair
@@ -45,8 +44,8 @@ from cookbook_lib.evaluation.panel import (
 from cookbook_lib.evaluation.pipeline import on_benchmarks
 from cookbook_lib.evaluation.probes import best_of_rows
 from cookbook_lib.evaluation.reward_judge import RewardJudge
-from cookbook_lib.evaluation.run_rows import pair_columns, pair_files, reading, task_files
-from cookbook_lib.evaluation.sft import Comparison, Settings, compare
+from cookbook_lib.evaluation.run_rows import conversations, pair_columns, pair_files, reading, settings, task_files
+from cookbook_lib.evaluation.sft import compare
 
 LEARNED = 20_000  # pairs that a bag of words learns from
 Judges = Sequence[RewardJudge | GenerativeJudge]
@@ -143,38 +142,26 @@ def evaluate(given: argparse.Namespace) -> None:
         write_report({}, given.output)  # fail before the work and not after it
     document: dict[str, Any] = {}
     if given.sft_model:
-        document["sft"] = show_sft(compare_sft(given))
+        document["sft"] = compare_sft(given)
     if given.reward_model or given.judge_model:
         document |= evaluate_judges(given)
     if given.output:
         print(f"\nwritten: {write_report(document, given.output)}")
 
 
-def compare_sft(given: argparse.Namespace) -> tuple[Comparison, str]:
-    """The SFT model and its base on held-out conversations."""
+def compare_sft(given: argparse.Namespace) -> dict[str, Any]:
+    """The SFT model and its base on held-out conversations, read as its run read them, shown; what is written of it."""
     checkpoint = open_checkpoint(given.sft_model)
     base, told = find_base(checkpoint, None)
-    data = checkpoint.section("data")
-    files = given.sft_data or held_out_files(checkpoint)
-    rows = list(read_conversations(files, limit=limit_of(given, ROWS), report=Report()))
-    settings = Settings(
-        max_length=data.get("max_length", Settings.max_length),
-        train_on=data.get("train_on", Settings.train_on),
-        max_new_tokens=128,
-        seed=given.seed,
-        device=given.device,
-        trust_remote_code=given.trust_remote_code,
-    )
-    return compare(checkpoint.folder, base, rows, settings, ProgressBars()), told
-
-
-def show_sft(found: tuple[Comparison, str]) -> dict[str, Any]:
-    """Print the comparison; what is written of it."""
-    comparison, told = found
-    print(table(sft_report.table_rows(comparison), f"{comparison.checkpoint.folder}: held-out conversations"))
-    for note in [told, *sft_report.notes(comparison)]:
-        print(f"  {note}")
-    return sft_report.as_json(comparison, told, [])
+    files, counts = given.sft_data or held_out_files(checkpoint), Report()
+    rows = conversations(checkpoint, files, limit=limit_of(given, ROWS), report=counts)
+    options: Any = {name: getattr(given, name) for name in ("seed", "device", "trust_remote_code")}
+    how = settings(checkpoint, max_new_tokens=128, **options)
+    found = compare(checkpoint.folder, base, rows, how, ProgressBars())
+    notes = [told, *sft_report.notes(found), *left_out(counts)]
+    print(table(sft_report.table_rows(found), f"{checkpoint.folder}: held-out conversations"))
+    print(*(f"  {note}" for note in notes), sep="\n")
+    return sft_report.as_json(found, told, files) | {"notes": notes}
 
 
 def check_judge_options(given: argparse.Namespace) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from cookbook_lib.config import CookbookError
-from cookbook_lib.data.records import Conversation, read_conversations
+from cookbook_lib.data.records import Conversation
 from cookbook_lib.data.report import Report
 from cookbook_lib.display.progress import ProgressBars
 from cookbook_lib.display.tables import table
-from cookbook_lib.evaluation import report
+from cookbook_lib.evaluation import report, run_rows
 from cookbook_lib.evaluation.checkpoints import Checkpoint, find_base, held_out_files, open_checkpoint
 from cookbook_lib.evaluation.sft import Comparison, Settings, compare
 
@@ -92,17 +92,8 @@ def evaluate(given: argparse.Namespace) -> None:
 
 def conversations(checkpoint: Checkpoint, files: list[str], limit: int) -> list[Conversation]:
     """The held-out rows, read as the run reads its own; broken ones are said and left out."""
-    keys = checkpoint.section("data", "multiturn")
     account = Report()
-    found = list(
-        read_conversations(
-            files,
-            messages_key=keys.get("messages_key", "messages"),
-            tools_key=keys.get("tools_key"),
-            limit=limit,
-            report=account,
-        )
-    )
+    found = run_rows.conversations(checkpoint, files, limit=limit, report=account)
     for reason, count in account.reasons.items():
         print(f"left out: {count} rows: {reason}", file=sys.stderr)
     return found
@@ -110,11 +101,10 @@ def conversations(checkpoint: Checkpoint, files: list[str], limit: int) -> list[
 
 def settings(checkpoint: Checkpoint, given: argparse.Namespace) -> Settings:
     """The run's way to cut and mask, and the command's everything else."""
-    data = checkpoint.section("data")
-    return Settings(
-        max_length=given.max_length or data.get("max_length", Settings.max_length),
-        truncation=data.get("truncation", Settings.truncation),
-        train_on=given.train_on or data.get("train_on", Settings.train_on),
+    return run_rows.settings(
+        checkpoint,
+        max_length=given.max_length or None,
+        train_on=given.train_on,
         questions=given.questions,
         max_new_tokens=given.max_new_tokens,
         temperature=given.temperature,

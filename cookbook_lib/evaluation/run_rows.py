@@ -5,7 +5,10 @@ from typing import Any
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.hub import is_hub
-from cookbook_lib.evaluation.checkpoints import open_checkpoint
+from cookbook_lib.data.records import Conversation, read_conversations
+from cookbook_lib.data.report import Report
+from cookbook_lib.evaluation.checkpoints import Checkpoint, open_checkpoint
+from cookbook_lib.evaluation.sft import Settings
 
 PAIRED = ("bradley_terry",)  # recipes whose rows are pairs
 PROMPTED = ("generative_pointwise", "generative_pairwise")  # recipes whose rows are prompts with known verdicts
@@ -19,6 +22,20 @@ def pair_files(model: str, key: str) -> list[str]:
 def task_files(model: str, key: str) -> list[str]:
     """The same of a run that learned from prompts with known verdicts."""
     return _files(model, key, PROMPTED)
+
+
+def conversations(checkpoint: Checkpoint, files: list[str], *, limit: int, report: Report) -> list[Conversation]:
+    """Held-out conversations, at most `limit` (-1: all), from the columns that the model's run read."""
+    turns = checkpoint.section("data", "multiturn")
+    columns = {"messages_key": turns.get("messages_key", "messages"), "tools_key": turns.get("tools_key")}
+    return list(read_conversations(files, **columns, limit=limit, report=report))
+
+
+def settings(checkpoint: Checkpoint, **given: Any) -> Settings:
+    """How to measure a model that writes: its run's way to cut and to mask; `given` goes before it, where it is not None."""
+    data = checkpoint.section("data")
+    own = {key: data[key] for key in ("max_length", "truncation", "train_on") if key in data}
+    return Settings(**own | {name: value for name, value in given.items() if value is not None})
 
 
 def pair_columns(model: str) -> dict[str, str]:

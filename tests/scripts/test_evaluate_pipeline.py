@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import shutil
 from argparse import Namespace
 from pathlib import Path
 
@@ -63,6 +64,23 @@ def test_only_a_run_on_prompts_has_tasks(script, tmp_path):
     for recipe, count in (("generative_pointwise", 1), ("bradley_terry", 0)):
         (tmp_path / recipe).mkdir()
         assert len(script.task_files(str(run_folder(tmp_path / recipe, recipe)), "val_files")) == count
+
+
+def test_conversations_are_read_as_their_run_read_them(script, base, tmp_path, capsys):  # noqa: F811
+    talks = [[{"role": "user", "content": f"{n}?"}, {"role": "assistant", "content": f"{n}."}] for n in range(5)]
+    data = tmp_path / "held_out.jsonl"
+    data.write_text("".join(json.dumps({"talk": talk}) + "\n" for talk in [*talks[:2], "nothing", *talks[2:]]))
+    read = {"max_length": 100, "truncation": "left", "train_on": "all", "multiturn": {"messages_key": "talk"}}
+    (tmp_path / "config.yaml").write_text(json.dumps({"recipe": "sft", "data": {"val_files": str(data), **read}}))
+    shutil.copytree(base, tmp_path / "final")
+    options = ["--limit", "3", "--device", "cpu", "--output", str(tmp_path / "out")]
+    assert script.main(["--sft-model", str(tmp_path / "final"), *options]) == 0
+    written = json.loads((tmp_path / "out/report.json").read_text())["sft"]
+    assert (written["rows"], written["data"]) == (3, [str(data)])
+    settings = [written["settings"][name] for name in ("max_length", "truncation", "train_on")]
+    assert settings == ["100", "left", "all"]
+    assert any(note.startswith("left out, 1 of 4 rows read: ") for note in written["notes"])
+    assert all(note in capsys.readouterr().out for note in written["notes"][-1:])
 
 
 @pytest.fixture
