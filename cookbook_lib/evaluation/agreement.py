@@ -11,12 +11,14 @@
                     the one to read where labels are missing
 
 1 is perfect, 0 chance, below it systematic disagreement. Cohen and Fleiss are statsmodels', alpha is the krippendorff
-package's: the extra `evaluation`. Intervals are bootstraps over items.
+package's: the extra `evaluation`. Intervals are bootstraps over items, or over what items belong to (`groups`): two of one
+prompt are not independent.
 """
 
 import importlib
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
 
@@ -24,8 +26,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cookbook_lib.config import CookbookError
-from cookbook_lib.evaluation.intervals import Weights, bootstrap, mean_by_group
-from cookbook_lib.evaluation.measure import Floats, Measure, counted, joined, measured, undefined
+from cookbook_lib.evaluation.intervals import Groups, Weights, bootstrap, group_index, mean_by_group
+from cookbook_lib.evaluation.measure import Floats, Measure, counted, joined, measured, pick, undefined
 
 Level = Literal["nominal", "ordinal", "interval"]
 Table = Sequence[Sequence[Any]]  # (items, annotators), None where a label is missing
@@ -34,25 +36,32 @@ WEIGHTING = {"nominal": None, "ordinal": "linear", "interval": "quadratic"}  # s
 
 
 def agreement(
-    table: Table, *, level: Level = "nominal", names: Sequence[str] | None = None, seed: int = 0
+    table: Table,
+    *,
+    level: Level = "nominal",
+    names: Sequence[str] | None = None,
+    groups: Groups = None,
+    seed: int = 0,
 ) -> dict[str, Measure]:
     """Every figure that (items, annotators) labels allow: name -> figure. None is a missing label.
 
-    level: what labels mean; ordinal and interval labels are numbers. names: of the annotators, for Cohen's pairs.
+    level: what labels mean; ordinal and interval labels are numbers. names: of the annotators, for Cohen's pairs. groups: what
+    each item belongs to.
     Raises CookbookError for rows of different lengths.
     """
     width = _codes(table, level)[1].shape[1]
     annotators = list(names) if names is not None else [f"annotator {i + 1}" for i in range(width)]
     if len(annotators) != width:
         raise CookbookError(f"there are {len(annotators)} names for {width} annotators: give one each.")
-    found = {"raw share": raw_share(table, seed=seed)}
+    options: Any = {"groups": groups, "seed": seed}
+    found = {"raw share": raw_share(table, **options)}
     for one, two in combinations(range(width), 2):
         pair = [(row[one], row[two]) for row in table]
-        found[f"Cohen, {annotators[one]} and {annotators[two]}"] = cohen(pair, level=level, seed=seed)
-    return {**found, "Fleiss": fleiss(table, seed=seed), "Krippendorff": alpha(table, level=level, seed=seed)}
+        found[f"Cohen, {annotators[one]} and {annotators[two]}"] = cohen(pair, level=level, **options)
+    return {**found, "Fleiss": fleiss(table, **options), "Krippendorff": alpha(table, level=level, **options)}
 
 
-def raw_share(table: Table, *, seed: int = 0) -> Measure:
+def raw_share(table: Table, *, groups: Groups = None, seed: int = 0) -> Measure:
     """Of all pairs of labels that one item got, the share that are equal. Needs no library."""
     counts = _counts(*_codes(table, "nominal"))
     raters = counts.sum(1)
@@ -60,14 +69,16 @@ def raw_share(table: Table, *, seed: int = 0) -> Measure:
     if not pairs.any():
         return undefined("no item has two labels")
     equal = np.concatenate([np.arange(n) < s for s, n in zip(same, pairs, strict=True)]).astype(float)
-    items = np.repeat(np.arange(len(pairs)), pairs)
+    items = np.repeat(group_index(groups, len(pairs)), pairs)
     return Measure(mean_by_group(equal, items, seed=seed), int((pairs > 0).sum()), _left_out(pairs > 0))
 
 
-def cohen(pairs: Sequence[tuple[Any, Any]], *, level: Level = "nominal", seed: int = 0) -> Measure:
+def cohen(
+    pairs: Sequence[tuple[Any, Any]], *, level: Level = "nominal", groups: Groups = None, seed: int = 0
+) -> Measure:
     """Two annotators' labels of each item. Ordinal labels are weighted by distance of ranks, interval ones by its square."""
     labels, codes = _codes(pairs, level, columns=2)
-    kept = (codes >= 0).all(1)
+    kept = np.all(codes >= 0, axis=1)
     both = codes[kept]
     scale = np.array(labels, float) if level == "interval" else np.arange(len(labels), dtype=float)
 
@@ -77,22 +88,24 @@ def cohen(pairs: Sequence[tuple[Any, Any]], *, level: Level = "nominal", seed: i
         weights = None if level == "nominal" else scale
         return float(library.cohens_kappa(seen, weights=weights, wt=WEIGHTING[level], return_results=False))
 
-    return _figure("Cohen's kappa", "statsmodels.stats.inter_rater", kappa, both, labels, _left_out(kept), seed)
+    drawn = _Drawn(labels, kept, groups, seed)
+    return _figure("Cohen's kappa", "statsmodels.stats.inter_rater", kappa, both, drawn)
 
 
-def fleiss(table: Table, *, seed: int = 0) -> Measure:
+def fleiss(table: Table, *, groups: Groups = None, seed: int = 0) -> Measure:
     """Any number of annotators, on the items that all of them labelled; labels are nominal."""
     labels, codes = _codes(table, "nominal")
-    kept = (codes >= 0).all(1) if codes.shape[1] > 1 else np.zeros(len(codes), bool)
+    kept = np.all(codes >= 0, axis=1) if codes.shape[1] > 1 else np.zeros(len(codes), bool)
     counts = _counts(labels, codes[kept])
 
     def kappa(library: Any, rows: Codes) -> float:
         return float(library.fleiss_kappa(counts[rows]))
 
-    return _figure("Fleiss' kappa", "statsmodels.stats.inter_rater", kappa, codes[kept], labels, _left_out(kept), seed)
+    drawn = _Drawn(labels, kept, groups, seed)
+    return _figure("Fleiss' kappa", "statsmodels.stats.inter_rater", kappa, codes[kept], drawn)
 
 
-def alpha(table: Table, *, level: Level = "nominal", seed: int = 0) -> Measure:
+def alpha(table: Table, *, level: Level = "nominal", groups: Groups = None, seed: int = 0) -> Measure:
     """Krippendorff's alpha, of the items that have two labels or more."""
     labels, codes = _codes(table, level)
     kept = (codes >= 0).sum(1) > 1
@@ -102,13 +115,23 @@ def alpha(table: Table, *, level: Level = "nominal", seed: int = 0) -> Measure:
     def value(library: Any, rows: Codes) -> float:
         return float(library.alpha(value_counts=counts[rows], value_domain=domain, level_of_measurement=level))
 
-    return _figure("Krippendorff's alpha", "krippendorff", value, codes[kept], labels, _left_out(kept), seed)
+    drawn = _Drawn(labels, kept, groups, seed)
+    return _figure("Krippendorff's alpha", "krippendorff", value, codes[kept], drawn)
 
 
-def _figure(
-    what: str, module: str, value: Callable[[Any, Codes], float], codes: Codes, labels: list[Any], note: str, seed: int
-) -> Measure:
-    """The library's figure of these items with a bootstrap over them, or why there is none."""
+@dataclass(frozen=True)
+class _Drawn:
+    """Which items speak, under which labels, and how they are drawn."""
+
+    labels: list[Any]
+    kept: NDArray[np.bool_]
+    groups: Groups
+    seed: int
+
+
+def _figure(what: str, module: str, value: Callable[[Any, Codes], float], codes: Codes, drawn: _Drawn) -> Measure:
+    """The library's figure of the items that are kept with a bootstrap over their groups, or why there is none."""
+    labels, note = drawn.labels, _left_out(drawn.kept)
     if not len(codes):
         return undefined(joined("no item was labelled by as many annotators as it takes", note))
     used = np.unique(codes[codes >= 0])
@@ -124,9 +147,9 @@ def _figure(
 
     def statistic(weights: Weights) -> Floats:
         with np.errstate(invalid="ignore", divide="ignore"):  # a draw of one label alone: 0 / 0, left out as NaN
-            return np.array([value(library, np.repeat(items, drawn.astype(int))) for drawn in weights])
+            return np.array([value(library, np.repeat(items, times.astype(int))) for times in weights])
 
-    found = bootstrap(statistic, len(codes), seed=seed)
+    found = bootstrap(statistic, len(codes), pick(drawn.groups, drawn.kept), seed=drawn.seed)
     return measured(found, len(codes), note, otherwise=f"{what} is not defined for these labels")
 
 

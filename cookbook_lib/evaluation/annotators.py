@@ -33,14 +33,19 @@ def annotator_agreement(job: RewardJob) -> dict[str, Measure]:
     Tasks that the preparation refuses or skips are left out here, too: its report names them.
     """
     items = list(_items(job))
-    names = sorted({name for labels in items for name in labels})
-    if not any(len(labels) > 1 for labels in items):
+    names = sorted({name for _, labels in items for name in labels})
+    if not any(len(labels) > 1 for _, labels in items):
         return {}
-    table = [[labels.get(name) for name in names] for labels in items]
+    table = [[labels.get(name) for name in names] for _, labels in items]
+    tasks = [task for task, _ in items]
     level: Level = "ordinal" if _rates(job) else "nominal"
     if len(names) <= FEW:
-        return agreement(table, level=level, names=names)
-    return {"raw share": raw_share(table), "Fleiss": fleiss(table), "Krippendorff": alpha(table, level=level)}
+        return agreement(table, level=level, names=names, groups=tasks)
+    return {
+        "raw share": raw_share(table, groups=tasks),
+        "Fleiss": fleiss(table, groups=tasks),
+        "Krippendorff": alpha(table, level=level, groups=tasks),
+    }
 
 
 def _rates(job: RewardJob) -> bool:
@@ -48,14 +53,15 @@ def _rates(job: RewardJob) -> bool:
     return job.kind == "scores" or (isinstance(job, TaskJob) and job.ask == "score-judge")
 
 
-def _items(job: RewardJob) -> Iterator[Labels]:
-    """What was said of each two answers, or of each answer where scores are made."""
-    for _, row in rows_of(job, source_named(job.source, REWARD_SOURCES), Report()):
+def _items(job: RewardJob) -> Iterator[tuple[int, Labels]]:
+    """(number of the task, what was said of two of its answers), or of each answer where scores are made."""
+    rows = rows_of(job, source_named(job.source, REWARD_SOURCES), Report())
+    for task, (_, row) in enumerate(rows):
         try:
             if _rates(job):
-                yield from scores_by_annotator(row, job.options).values()
+                yield from ((task, labels) for labels in scores_by_annotator(row, job.options).values())
             else:
                 for verdicts in verdicts_by_annotator(row, job.options).values():
-                    yield {name: NAMED[verdict] for name, verdict in verdicts.items()}
+                    yield task, {name: NAMED[verdict] for name, verdict in verdicts.items()}
         except (RowError, RowSkipped):
             continue

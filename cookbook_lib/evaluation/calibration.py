@@ -116,7 +116,7 @@ def calibration(
         _by_chance(confidence, place, seed),
         Measure(mean_by_group((1 - sigmoid(d)) ** 2, among, seed=seed), len(d), note),
         Measure(mean_by_group(np.logaddexp(0, -d), among, seed=seed), len(d), note),
-        tuple(_point(b, bins, confidence[place == b], right[place == b]) for b in np.unique(place)),
+        tuple(_point(b, bins, confidence, right, place, among, seed) for b in np.unique(place)),
     )
 
 
@@ -194,11 +194,17 @@ def _bin(confidence: Floats, bins: int) -> NDArray[np.int64]:
     return np.minimum(((confidence - 0.5) * 2 * bins).astype(np.int64), bins - 1)
 
 
-def _point(b: int, bins: int, confidence: Floats, right: Floats) -> ReliabilityPoint:
-    edges = 0.5 + b / (2 * bins), 0.5 + (b + 1) / (2 * bins)
-    ends = share_by_group(right) if len(right) > 1 else Interval(float(right.mean()), math.nan, math.nan)
+def _point(
+    b: int, bins: int, confidence: Floats, right: Floats, place: NDArray[np.int64], groups: Groups, seed: int
+) -> ReliabilityPoint:
+    """The bin b; whole prompts are drawn, as for every other figure."""
+    edges, here = (0.5 + b / (2 * bins), 0.5 + (b + 1) / (2 * bins)), place == b
+    rows, own = int(here.sum()), right[here]
+    ends = (
+        share_by_group(own, pick(groups, here), seed=seed) if rows > 1 else Interval(float(own[0]), math.nan, math.nan)
+    )
     found = ends.as_dict()
-    return ReliabilityPoint(*edges, len(right), float(confidence.mean()), ends.value, found["low"], found["high"])
+    return ReliabilityPoint(*edges, rows, float(confidence[here].mean()), ends.value, found["low"], found["high"])
 
 
 def _by_chance(confidence: Floats, place: NDArray[np.int64], seed: int) -> float:

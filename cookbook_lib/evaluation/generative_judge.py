@@ -22,7 +22,7 @@ from cookbook_lib.data.judge.prompts import PROMPT_VERSION, compare_prompt, scal
 from cookbook_lib.data.judge.rubrics import Rubric, load_rubric
 from cookbook_lib.data.judge.verdicts import preference_reading, score_reading
 from cookbook_lib.evaluation.generators import Answers, Generator, Progress, Written
-from cookbook_lib.evaluation.judges import Messages, ScoreJudge, Verdict, key_of
+from cookbook_lib.evaluation.judges import Key, Messages, ScoreJudge, Verdict, key_of
 from cookbook_lib.evaluation.transcripts import Statement
 from cookbook_lib.evaluation.votes import Combine, Vote, both_orders, preference_of, score_of, verdict_for
 
@@ -46,6 +46,14 @@ class Judgement:
     faults: tuple[str | None, ...] = ()
     characters: tuple[int, ...] = ()
     refused: str = ""
+
+
+class Swap(NamedTuple):
+    """The verdicts on (a, b) and on (b, a), and of which prompt: pairs of one prompt are not independent."""
+
+    shown: Verdict
+    swapped: Verdict
+    prompt: Key
 
 
 class Mark(NamedTuple):
@@ -91,7 +99,7 @@ class GenerativeJudge:
         self.votes, self.combine, self.order, self.seed, self.keep = votes, combine, order, seed, keep
         self.progress = progress
         self.judgements: dict[bytes, Judgement] = {}  # all that was ever said, by prompt
-        self.swaps: dict[tuple[bytes, bytes], tuple[Verdict, Verdict]] = {}  # of pairs asked both ways round
+        self.swaps: dict[tuple[bytes, bytes], Swap] = {}  # of pairs asked both ways round
         self.transcript: list[Statement] = []
         self.unscored: list[str] = []  # why prompts could not be asked, as RewardJudge's
         self.notes: list[str] = []
@@ -127,7 +135,7 @@ class GenerativeJudge:
         for i, (one, two) in enumerate(zip(shown, swapped, strict=True)):
             if not isinstance(one, CookbookError) and not isinstance(two, CookbookError):
                 key = _digest("preference", one), _digest("preference", two)
-                self.swaps[key] = verdict_for(read[i]), verdict_for(read[n + i])
+                self.swaps[key] = Swap(verdict_for(read[i]), verdict_for(read[n + i]), key_of(prompts[i]))
         return [both_orders(*half) for half in zip(read[:n], read[n:], strict=True)]
 
     def ask(self, kind: Kind, prompts: Sequence[Asked], orders: Sequence[str] | None = None) -> list[Judgement]:

@@ -67,8 +67,8 @@ def score_agreement(
             share_by_group([float(true == best) for true in true_levels], groups, seed=seed), len(truth), f"{best}, {most:,} times"
         ),
         "off by": _distance(said, truth, groups, seed),
-        "kappa": cohen(pairs, seed=seed),
-        "kappa, weighted by squared distance": cohen(pairs, level="interval", seed=seed),
+        "kappa": cohen(pairs, groups=groups, seed=seed),
+        "kappa, weighted by squared distance": cohen(pairs, level="interval", groups=groups, seed=seed),
         "spearman": correlation(said, [float(true) for true in truth], groups=groups, seed=seed),
     }  # fmt: skip
 
@@ -87,7 +87,7 @@ def verdict_agreement(
     return {
         "right": Measure(share_by_group(right, groups, seed=seed), len(truth), missing),
         "right, always the commonest": Measure(share_by_group(always, groups, seed=seed), len(truth), f"{best}, {most:,} times"),
-        "kappa": cohen(list(zip(said, truth, strict=True)), seed=seed),
+        "kappa": cohen(list(zip(said, truth, strict=True)), groups=groups, seed=seed),
     }  # fmt: skip
 
 

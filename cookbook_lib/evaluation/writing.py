@@ -16,8 +16,8 @@ import numpy as np
 from cookbook_lib.data.judge.verdicts import final_part
 from cookbook_lib.evaluation.bias import position_bias
 from cookbook_lib.evaluation.generative_judge import CUT, GenerativeJudge, Judgement, Mark
-from cookbook_lib.evaluation.intervals import difference, mean_by_group, share_by_group
-from cookbook_lib.evaluation.measure import Measure, counted, joined, undefined
+from cookbook_lib.evaluation.intervals import group_index, mean_by_group, ratio, share_by_group
+from cookbook_lib.evaluation.measure import Floats, Measure, counted, joined, undefined
 from cookbook_lib.evaluation.metrics import correlation
 from cookbook_lib.evaluation.transcripts import Statement
 from cookbook_lib.evaluation.votes import agreement_of
@@ -45,8 +45,8 @@ def writing(judge: GenerativeJudge, *, since: Mark = START, seed: int = 0) -> Fi
             Measure(mean_by_group(agreed, seed=seed), len(agreed)) if agreed else undefined("no vote could be read")
         )
     if swaps := list(judge.swaps.values())[since.swaps :]:
-        shown, swapped = zip(*swaps, strict=True)
-        found |= position_bias(shown, swapped, seed=seed)
+        shown, swapped, prompts = zip(*swaps, strict=True)
+        found |= position_bias(shown, swapped, groups=prompts, seed=seed)
     found |= _commonest(heard, seed)
     return found | habits(judge.transcript[since.transcript :], seed=seed) if judge.keep else found
 
@@ -79,18 +79,22 @@ def length_drift(before: Sequence[Statement], after: Sequence[Statement], *, see
     if not shared:
         return {"longer by": undefined("the two transcripts have no prompt in common")}
     was, now = (np.array([len(side[asked].text) for asked in shared], float) for side in (old, new))
+    read = [np.array([side[asked].parsed is not None for asked in shared], float) for side in (old, new)]
+    groups = [asked[:2] for asked in shared]  # the votes on one prompt are not independent
     alone = counted(len(old) + len(new) - 2 * len(shared), "text answers", "texts answer")
     note = f"{alone} prompts of one side only" if alone else ""
-    growth = (
-        Measure(difference(now, was, was, seed=seed), len(shared), note) if was.any() else undefined("all were empty")
-    )
-    read = [np.array([side[asked].parsed is not None for asked in shared], float) for side in (old, new)]
+
+    def measure(sums: Floats, counts: Floats, note: str = "") -> Measure:
+        by_prompt = [np.bincount(group_index(groups, len(shared)), values) for values in (sums, counts)]
+        return Measure(ratio(*by_prompt, seed=seed), len(shared), note)
+
+    each = np.ones(len(shared))
     return {
-        "characters before": Measure(mean_by_group(was, seed=seed), len(shared)),
-        "characters after": Measure(mean_by_group(now, seed=seed), len(shared)),
-        "longer by": growth,
-        "more verdicts that could be read": Measure(difference(read[1], read[0], np.ones(len(shared)), seed=seed), len(shared)),
-    }  # fmt: skip
+        "characters before": measure(was, each),
+        "characters after": measure(now, each),
+        "longer by": measure(now - was, was, note) if was.any() else undefined("all were empty"),
+        "more verdicts that could be read": measure(read[1] - read[0], each),
+    }
 
 
 def _read(heard: Sequence[Judgement], refused: int, seed: int) -> Measure:

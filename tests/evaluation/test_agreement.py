@@ -58,6 +58,17 @@ def test_fleiss_own_example():
     assert fleiss(table).value == pytest.approx(0.210, abs=5e-4)
 
 
+@LIBRARIES
+@pytest.mark.parametrize("figure", [cohen, fleiss, alpha, raw_share])
+def test_items_of_one_prompt_are_not_independent(figure):
+    table = [("y", "y")] * 20 + [("y", "n")] * 5 + [("n", "y")] * 4 + [("n", "n")] * 11
+    once, fourfold = figure(table), figure(table * 4, groups=list(range(40)) * 4)
+    same = pytest.approx(once.interval.as_dict(), abs=0.01)  # alpha corrects for few items
+    assert fourfold.interval.as_dict() == same, "the same forty, said four times"
+    alone = figure(table * 4).interval
+    assert alone.high - alone.low < 0.7 * (once.interval.high - once.interval.low)
+
+
 def test_the_raw_share_needs_no_library():
     found = raw_share([["A", "A", "B"], ["B", "B", None], ["A", None, None]])
     assert found.value == 2 / 4

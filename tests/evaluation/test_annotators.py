@@ -65,6 +65,14 @@ def test_ratings_are_ordered(tmp_path):
     assert found["Krippendorff"].value > 0.5
 
 
+def test_answers_of_one_task_are_not_independent(tmp_path):
+    """Two ratings a task, both agreed on or neither: as many draws as tasks."""
+    tasks = [task(n, ada=(n % 5, n % 3), ben=((n + n % 2) % 5, (n + n % 2) % 3)) for n in range(12)]
+    found = annotator_agreement(job(tmp_path, *tasks, kind="scores"))["raw share"]
+    assert found.value == 0.5 and found.rows == 24
+    assert found.interval.high - found.interval.low > 0.45, "24 answers of their own would claim 0.4"
+
+
 def test_one_annotator_has_nobody_to_agree_with(tmp_path):
     assert annotator_agreement(job(tmp_path, task(1, ada="left"), task(2, ben="left"))) == {}
 

@@ -90,3 +90,14 @@ def test_huge_scores_do_not_overflow():
     found = calibrate([1e6, -1e6, 1e6, 2e6], [0, 0, 0, 0])
     assert found.raw.ece.value == pytest.approx(0.25)
     assert math.isfinite(found.temperature.value)
+
+
+def test_the_bins_of_the_picture_draw_whole_prompts():
+    """Thirty pairs said four times, and thirty said once, have the same bars."""
+    random = np.random.default_rng(0)
+    chosen, rejected = random.normal(0.3, 1, 30), random.normal(0, 1, 30)
+    bars = []
+    for n in (1, 4):
+        found = calibration(list(chosen) * n, list(rejected) * n, groups=list(range(30)) * n, bins=3)
+        bars.append([(point.accuracy_low, point.accuracy_high) for point in found.points])
+    assert np.allclose(*bars)

@@ -46,6 +46,20 @@ def test_what_could_not_be_read_is_wrong_and_named():
     assert nothing["exact"].value == 0 and nothing["off by"].value is None and nothing["kappa"].value is None
 
 
+def test_every_figure_draws_whole_prompts():
+    """Forty prompts asked four times know no more than forty."""
+    truth = [n % 4 for n in range(40)]
+    said = [(true + (n % 5 == 0)) % 4 for n, true in enumerate(truth)]
+    once, fourfold = (score_agreement(said * n, truth * n, groups=list(range(40)) * n) for n in (1, 4))
+    labels = {"A": "B", "B": "A"}
+    verdicts = ["A" if n % 3 else "B" for n in range(40)]
+    heard = [labels[one] if n % 7 == 0 else one for n, one in enumerate(verdicts)]
+    first, more = (verdict_agreement(heard * n, verdicts * n, groups=list(range(40)) * n) for n in (1, 4))
+    for one, many in ((once, fourfold), (first, more)):
+        for name, figure in one.items():
+            assert many[name].interval.as_dict() == pytest.approx(figure.interval.as_dict()), name
+
+
 def test_a_constant_judge_has_no_kappa_to_speak_of():
     found = score_agreement([3] * 10, [3] * 6 + [1] * 4)
     assert found["exact"].value == found["exact, always the commonest"].value == 0.6

@@ -11,9 +11,9 @@ from tests.evaluation.scripted import Scripted, asked
 REASON = "It answers what was asked, though at some length."
 
 
-def statement(text, *, parsed=3, number=0, kind="score", finished=True):
+def statement(text, *, parsed=3, number=0, kind="score", finished=True, vote=0):
     prompt = ({"role": "user", "content": f"Judge how helpful the answer number {number} is to the one who asked."},)
-    return Statement(kind, prompt, "", 0, text, parsed, None if parsed is not None else "no verdict", finished)
+    return Statement(kind, prompt, "", vote, text, parsed, None if parsed is not None else "no verdict", finished)
 
 
 def test_what_could_be_read_and_why_not():
@@ -41,6 +41,16 @@ def test_votes_and_orders():
     assert found["same verdict both ways round"].value == 0
     assert found["prefers the place shown first"].value == 1
     assert found["preferences that are the commonest one"].value == 1
+
+
+def test_pairs_of_one_prompt_are_drawn_together():
+    """Ten prompts with four pairs each, whose verdicts are all alike in a prompt: ten know something, not forty."""
+    judge = GenerativeJudge(Scripted(lambda judged, seed: f"Preference: {'AB'[len(judged.prompt[-1]['content']) % 2]}"))
+    prompts = [asked("q" * n) for n in range(1, 11) for _ in range(4)]
+    judge.preferences(prompts, [f"a{n}" for n in range(40)], [f"b{n}" for n in range(40)])
+    found = writing(judge)["prefers the place shown first"]
+    assert (found.value, found.rows) == (0.5, 80)
+    assert found.interval.high - found.interval.low > 0.5
 
 
 def test_what_was_said_since_a_mark():
@@ -94,3 +104,12 @@ def test_length_drift_of_two_checkpoints():
     assert (found["longer by"].rows, found["longer by"].note) == (10, "1 text answers prompts of one side only")
     assert found["more verdicts that could be read"].value == pytest.approx(-0.1)
     assert length_drift(before, [])["longer by"].note == "the two transcripts have no prompt in common"
+
+
+def test_the_votes_on_one_prompt_drift_together():
+    before = [statement("x" * 100, number=n, vote=vote) for n in range(10) for vote in range(8)]
+    after = [statement("x" * (120 + 20 * (n % 5)), number=n, vote=vote) for n in range(10) for vote in range(8)]
+    one = [[one for one in side if one.vote == 0] for side in (before, after)]
+    for name, figure in length_drift(before, after).items():
+        assert figure.interval.as_dict() == pytest.approx(length_drift(*one)[name].interval.as_dict()), name
+    assert length_drift(before, after)["longer by"].rows == 80
