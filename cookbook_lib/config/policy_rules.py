@@ -169,12 +169,19 @@ def _custom(config: Config) -> Broken:
 
 
 def _combination(config: Config) -> Broken:
-    r = config.reward
-    if r.combine == "normalise" and len(r.functions) + (r.overlong_buffer > 0) < 2:
-        yield "reward.combine", "is normalise, which is between several rewards, and there is one; set sum"
-    elif r.combine == "normalise" and config.algorithm.adv_estimator == "remax":
+    key, r, estimator = "reward.combine", config.reward, config.algorithm.adv_estimator
+    if r.combine != "normalise":
+        return
+    if len(r.functions) + (r.overlong_buffer > 0) < 2:
+        yield key, "is normalise, which is between several rewards, and there is one; set sum"
+    elif estimator == "remax":
         reason = "remax measures against one greedy answer, which has no group to be normalised in"
-        yield "reward.combine", f"is normalise, but {reason}; set sum, or another algorithm.adv_estimator"
+        yield key, f"is normalise, but {reason}; set sum, or another algorithm.adv_estimator"
+    elif config.rollout.n == 1:
+        yield key, "is normalise, but rollout.n=1 completion is no group to be normalised in; set sum, or at least n=2"
+    elif estimator == "gae" and config.data.val_files and config.rollout.val_n == 1:
+        reason = "the critic learns normalised rewards, and one answer (rollout.val_n=1) has none to be validated by"
+        yield key, f"is normalise, but {reason}; set sum, or val_n of at least 2 with rollout.val_temperature above 0"
 
 
 def _overlong(config: Config) -> Broken:

@@ -139,7 +139,7 @@ class RewardConfig:
     """One for each function, in the same order; empty = 1 each."""
     combine: Literal["sum", "normalise"] = "sum"
     """sum: the weighted rewards add up; normalise: each is first normalised within its group on its own, so that one with
-    a wide spread does not drown another (GDPO)."""
+    a wide spread does not drown another (GDPO); it needs rollout.n of 2 or more, and gae's validation rollout.val_n likewise."""
     custom: str | None = None
     """path.py:function for custom: it takes a list of samples and returns one number each. Rounds that another text of the
     file paid are not taken up."""

@@ -142,6 +142,16 @@ def test_the_seed_s_way_to_spell_dr_grpo(load):
             "reward.functions=[distance,format] reward.combine=normalise algorithm.adv_estimator=remax",
             "remax measures against one greedy answer",
         ),
+        (
+            POINTS,
+            "reward.functions=[distance,format] reward.combine=normalise algorithm.adv_estimator=reinforce_plus_plus rollout.n=1",
+            "is normalise, but rollout.n=1 completion is no group to be normalised in; set sum, or at least n=2",
+        ),
+        (
+            POINTS,
+            "reward.functions=[distance,format] reward.combine=normalise algorithm.adv_estimator=gae",
+            "the critic learns normalised rewards, and one answer (rollout.val_n=1) has none to be validated by; set sum",
+        ),
         (POINTS, "reward.overlong_penalty=2", "has no effect while reward.overlong_buffer is 0"),
         (POINTS, "reward.overlong_buffer=600", "must be at most rollout.max_new_tokens, which is 512"),
         (POINTS, "judge.lowest=4", "judge.highest is 4, but must be above judge.lowest, which is 4"),
@@ -178,6 +188,12 @@ def test_vllm_has_no_use_for_the_own_engine_s_budget(load, monkeypatch):
 def test_two_rewards_may_be_normalised(load):
     assert load(POINTS, "reward.functions=[distance,format]", "reward.combine=normalise").reward.weights == []
     assert load(POINTS, "reward.combine=normalise", "reward.overlong_buffer=9").reward.combine == "normalise"
+
+
+@pytest.mark.parametrize("seen", ["data.val_files=null", "rollout.val_n=4 rollout.val_temperature=1"])
+def test_a_critic_may_learn_normalised_rewards_where_validation_has_groups_or_is_none(load, seen):
+    own = ("reward.functions=[distance,format]", "reward.combine=normalise", "algorithm.adv_estimator=gae")
+    assert load(POINTS, *own, *seen.split()).reward.combine == "normalise"
 
 
 @pytest.mark.parametrize("names", ["exact", "distance", "exponential", "format", "distance,format"])

@@ -44,13 +44,15 @@ def advantages_by(options: AlgorithmConfig) -> Settle:
 
 
 def earned(answered: Sequence[Answered]) -> list[Answered]:
-    """What validation settles: no advantage, and for a critic the reward as the return of every token."""
+    """What validation settles: no advantage, and for a critic the reward that it learns, normalised where that is asked for, as
+    the return of every token."""
     settled = []
     for one in map(without_advantages, answered):
-        group, rewards = one.group, one.group.stats["reward"]
-        columns = dict(group.columns)
+        group, columns = one.group, dict(one.group.columns)
         if "old_values" in columns:
-            columns["returns"] = tuple(np.full(n, r, np.float32) for n, r in zip(group.lengths, rewards, strict=True))
+            columns["returns"] = tuple(
+                np.full(n, r, np.float32) for n, r in zip(group.lengths, one.totals, strict=True)
+            )
         settled.append(replace(one, group=replace(group, columns=columns)))
     return settled
 

@@ -1,5 +1,6 @@
 """A round: which prompts are asked, which groups are learned from, what is replaced, and what is known of all that."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -278,10 +279,17 @@ def test_validation_compares_the_generator_only_at_training_s_temperature(traini
     assert "mismatch" in chosen[0].group.stats, "training's are drawn at its own"
 
 
-def test_a_critic_learns_the_reward_in_validation():
-    maker = maker_of(6, n=2)
+def test_a_critic_is_validated_by_the_reward_that_it_learns():
+    """Which is not the plain one where rewards are normalised within groups."""
+
+    def normalised(samples):
+        plain = odd_rows_differ(samples)
+        return replace(plain, total=plain.total - np.float32(0.5))
+
+    maker = maker_of(6, n=2, reward=normalised)
     values = lambda batch: {**told(batch), "old_values": torch.zeros(len(batch.targets))}  # noqa: E731
     maker.policy = Policy(None, Drawn(), [values], maker.policy.settle)  # type: ignore[arg-type]
     for one in maker.validation():
-        for column, reward in zip(one.group.columns["returns"], one.group.stats["reward"], strict=True):
-            np.testing.assert_array_equal(column, np.float32(reward))
+        assert one.totals != one.group.stats["reward"]
+        for column, total in zip(one.group.columns["returns"], one.totals, strict=True):
+            np.testing.assert_array_equal(column, np.float32(total))
