@@ -126,7 +126,7 @@ choose_smoke() {
   [ -z "${MODEL_PATH:-}" ] || is_rehearsed "$MODEL_PATH" || return 0
   local override
   for override in ${overrides[@]+"${overrides[@]}"}; do
-    [[ $override != model.partial_pretrain=* ]] || return 0
+    [[ $override != model.partial_pretrain=* && $override != actor_rollout_ref.model.path=* ]] || return 0
   done
   overlays=(smoke)
   smoke="no MODEL_PATH: a rehearsal with the embedded tiny model"

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from cookbook_lib.config.places import HOME
+from cookbook_lib.config.verl_names import NAMES
 from cookbook_lib.training.embedded import tiny_folder
 
 RUNNER = """#!{python}
@@ -138,6 +139,16 @@ def test_the_later_name_is_the_same_launcher(bench):
 )
 def test_a_word_about_the_model_ends_the_rehearsal(bench, arguments, variables):
     assert "rehearsal" not in bench.run(*arguments, **variables).out
+
+
+@pytest.mark.parametrize("name", [name for name, key in NAMES.items() if key == "model.partial_pretrain"])
+def test_a_word_in_verls_name_of_the_model_ends_it_too(bench, name):
+    """run_pointwise.sh algorithm.adv_estimator=grpo actor_rollout_ref.model.path=..., as verl's GRPO is started."""
+    ran = bench.run(f"{name}=some/model", script="generative/pointwise/run_pointwise.sh")
+    assert ran.code == 0, ran.err
+    assert "rehearsal" not in ran.out
+    assert "model     some/model\n" in ran.out
+    assert ran.parameters["overlays"] == []
 
 
 def sft_checkpoint(bench: Bench, base: str) -> None:
