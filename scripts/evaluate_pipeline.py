@@ -153,12 +153,12 @@ def compare_sft(given: argparse.Namespace) -> dict[str, Any]:
     """The SFT model and its base on held-out conversations, read as its run read them, shown; what is written of it."""
     checkpoint = open_checkpoint(given.sft_model)
     base, told = find_base(checkpoint, None)
-    files, counts = given.sft_data or held_out_files(checkpoint), Report()
-    rows = conversations(checkpoint, files, limit=limit_of(given, ROWS), report=counts)
+    files, limit, counts = given.sft_data or held_out_files(checkpoint), limit_of(given, ROWS), Report()
+    rows = conversations(checkpoint, files, limit=limit, report=counts)
     options: Any = {name: getattr(given, name) for name in ("seed", "device", "trust_remote_code")}
     how = settings(checkpoint, max_new_tokens=128, **options)
     found = compare(checkpoint.folder, base, rows, how, ProgressBars())
-    notes = [told, *sft_report.notes(found), *left_out(counts)]
+    notes = [told, *sft_report.notes(found), *told_of(counts, limit)]
     print(table(sft_report.table_rows(found), f"{checkpoint.folder}: held-out conversations"))
     print(*(f"  {note}" for note in notes), sep="\n")
     return sft_report.as_json(found, told, files) | {"notes": notes}
@@ -215,22 +215,25 @@ def on_pairs(given: argparse.Namespace, judges: Judges, bars: ProgressBars) -> l
     files = given.pairs or (pair_files(given.reward_model, "val_files") if given.reward_model else [])
     if not files:
         return []
-    counts, columns = Report(unit="pairs"), pair_columns(given.reward_model) if given.reward_model else {}
-    pairs = list(read_pairs(files, limit=limit_of(given, ROWS), report=counts, **({} if given.pairs else columns)))
-    first = judges[0]
+    limit, columns = limit_of(given, ROWS), pair_columns(given.reward_model) if given.reward_model else {}
+    counts, learned, first = Report(unit="pairs"), Report(unit="pairs"), judges[0]
+    pairs = list(read_pairs(files, limit=limit, report=counts, **({} if given.pairs else columns)))
     if not given.pairs and isinstance(first, RewardJudge):
         pairs = as_trained(pairs, first.model.tokenizer, report=counts, **reading(given.reward_model))
-    found = reports_on_pairs(judges, pairs, training=training_pairs(given, columns), seed=given.seed, watch=bars)
-    told = tuple(left_out(counts))
-    return shown([replace(report, notes=(*report.notes, *told)) for report in found], "held-out pairs")
+    training = training_pairs(given, columns, learned)
+    found = reports_on_pairs(judges, pairs, training=training, seed=given.seed, watch=bars)
+    words = [f"bag of words: {note}" for note in told_of(learned, LEARNED)]
+    return shown(found, "held-out pairs", [*told_of(counts, limit), *words])
 
 
 def on_scores(given: argparse.Namespace, judges: Judges, bars: ProgressBars) -> list[JudgeReport]:
     """All judges on held-out responses with a score, shown."""
     if not given.scores:
         return []
-    responses = list(read_scores(given.scores, limit=limit_of(given, ROWS), report=Report()))
-    return shown(reports_on_scores(judges, responses, seed=given.seed, watch=bars), "held-out scores")
+    limit, counts = limit_of(given, ROWS), Report(unit="responses")
+    responses = list(read_scores(given.scores, limit=limit, report=counts))
+    found = reports_on_scores(judges, responses, seed=given.seed, watch=bars)
+    return shown(found, "held-out scores", told_of(counts, limit))
 
 
 def on_tasks(given: argparse.Namespace, judges: Judges, bars: ProgressBars) -> list[JudgeReport]:
@@ -239,15 +242,24 @@ def on_tasks(given: argparse.Namespace, judges: Judges, bars: ProgressBars) -> l
     files = given.tasks or (task_files(given.judge_model[0], "val_files") if own else [])
     if not files:
         return []
-    tasks = list(read_tasks(files, limit=limit_of(given, ROWS), report=Report()))
+    limit, counts = limit_of(given, ROWS), Report(unit="prompts")
+    tasks = list(read_tasks(files, limit=limit, report=counts))
     if tasks and not given.tasks and all(task.kind == "answer" for task in tasks):
         print(f"{given.judge_model[0]} learned to answer: its own prompts ask for no verdict; --tasks gives others")
         return []
-    return shown(reports_on_tasks(judges, tasks, seed=given.seed, watch=bars), "prompts with known verdicts")
+    found = reports_on_tasks(judges, tasks, seed=given.seed, watch=bars)
+    return shown(found, "prompts with known verdicts", told_of(counts, limit))
 
 
-def shown(reports: list[JudgeReport], on: str) -> list[JudgeReport]:
-    """The reports, printed as one table with their notes."""
+def told_of(counts: Report, limit: int) -> list[str]:
+    """What a reader must know of rows that were read: that they are the first alone, what was left out, and why."""
+    first = [f"of the first {limit:,} {counts.unit}"] if 0 < limit <= counts.kept else []
+    return first + list(left_out(counts))
+
+
+def shown(reports: Sequence[JudgeReport], on: str, told: Sequence[str] = ()) -> list[JudgeReport]:
+    """The reports, with what is told of their rows, printed as one table with all notes."""
+    reports = [replace(report, notes=(*report.notes, *told)) for report in reports]
     names = ", ".join(report.name for report in reports)
     print(f"\n{table(together(reports), f'{names}: {on}')}")
     for note in dict.fromkeys(note for report in reports for note in report.notes):
@@ -272,11 +284,11 @@ def written_of(
     return first | more | {"results": [result.as_json() for result in results]}
 
 
-def training_pairs(given: argparse.Namespace, columns: dict[str, str]) -> list[PreferencePair]:
+def training_pairs(given: argparse.Namespace, columns: dict[str, str], counts: Report) -> list[PreferencePair]:
     """What a bag of words learns from: the pairs that were given, or the run's own."""
     files = given.train_pairs or (pair_files(given.reward_model, "train_files") if given.reward_model else [])
     options = {} if given.train_pairs else columns
-    return list(read_pairs(files, limit=LEARNED, report=Report(), **options)) if files else []
+    return list(read_pairs(files, limit=LEARNED, report=counts, **options)) if files else []
 
 
 def benchmark_results(given: argparse.Namespace, judges: Judges) -> list[BenchmarkResult]:

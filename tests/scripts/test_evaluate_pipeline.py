@@ -173,6 +173,37 @@ def test_scalar_and_generative_judges_on_given_scores(script, writer, reward_fol
     assert scalar["measures"]["scores"]["spearman"]["value"] < 1
 
 
+def test_rows_left_out_are_said(script, writer, tmp_path, capsys):
+    """Of scores, of prompts with known verdicts, and of what a bag of words learns from: why, and of how many."""
+    rows = [{"prompt": f"q{n}", "response": "+", "score": 4 if n < 4 else "4"} for n in range(10)]
+    (tmp_path / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tasks = [JudgeTask(score_prompt(answered(asked(f"q{n}"), "+")), "score", 4, "test") for n in range(3)]
+    write_tasks(tmp_path / "tasks.jsonl", tasks)
+    with (tmp_path / "tasks.jsonl").open("a") as file:
+        file.write("{}\n")
+    (tmp_path / "pairs.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in [*PAIRS, {**PAIRS[0], "margin": -1}])
+    )
+    names = {"scores": "scores", "tasks": "tasks", "pairs": "pairs", "train-pairs": "pairs"}
+    files = [text for name, file in names.items() for text in (f"--{name}", str(tmp_path / f"{file}.jsonl"))]
+    assert script.main(["--judge-model", str(writer), *files, "--output", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "left out, 6 of 10 rows read: it must be a number" in said
+    assert "left out, 1 of 4 rows read: " in said
+    assert "\n  left out, 1 of 7 rows read: " in said and "\n  bag of words: left out, 1 of 7 rows read: " in said
+    written = json.loads((tmp_path / "out/report.json").read_text())
+    assert any(note.startswith("left out, 6 of 10") for note in written["scores"][0]["notes"])
+
+
+def test_the_first_rows_alone_are_said(script, writer, tmp_path, capsys):
+    rows = [{"prompt": f"q{n}", "response": "+", "score": 4} for n in range(4)]
+    (tmp_path / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asking = ["--judge-model", str(writer), "--scores", str(tmp_path / "scores.jsonl"), "--limit"]
+    for limit, said in (("3", True), ("-1", False)):
+        assert script.main([*asking, limit]) == 0
+        assert ("\n  of the first 3 responses\n" in capsys.readouterr().out) is said
+
+
 def test_benchmarks_are_whole_unless_a_limit_is_given(script):
     unset, given = script.parser().parse_args([]), Namespace(limit=5)
     assert (script.limit_of(unset, script.ROWS), script.limit_of(unset, -1)) == (1000, -1)
