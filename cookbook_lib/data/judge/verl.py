@@ -1,7 +1,7 @@
 """verl's layout of a prompt for reinforcement learning, which is what we write.
 
     data_source    "helpsteer2"                            who asks: metrics are grouped by it
-    prompt         [{role, content}]
+    prompt         [{role, content}]                       read as text, too: one question of the user's
     ability        "judge", "answer", "math"
     reward_model   {style: "rule", ground_truth: "3"}      the truth; verdicts stand there as text
     extra_info     {index, ..., judge: {kind, pair_id, order, group}}
@@ -21,7 +21,7 @@ from cookbook_lib.data.judge.records import TASK_KINDS, JudgeTask
 from cookbook_lib.data.messages import Message
 from cookbook_lib.data.origin import MISSING, Origin, refuse
 from cookbook_lib.data.records import opening_group
-from cookbook_lib.data.spellings import normalise
+from cookbook_lib.data.reward.dialogue import prompt_in
 
 COLUMNS = ("data_source", "prompt", "ability", "reward_model", "extra_info")
 OURS, TRUTH = "judge", "reward_model"
@@ -88,9 +88,9 @@ def _popped_ours(extra: dict[str, Any]) -> Mapping[str, Any]:
 
 
 def _prompt(value: Any) -> tuple[Message, ...]:
-    """Messages as they stand where they are plain; other spellings as everywhere (spellings.py)."""
+    """Messages as they stand where they are plain; text and other spellings as in pairs (reward/dialogue.py)."""
     plain = isinstance(value, list) and all(isinstance(m, dict) and m.keys() == {"role", "content"} for m in value)
-    return tuple(value) if plain and value else normalise(value)
+    return tuple(value) if plain and value else prompt_in("prompt", value)
 
 
 def _flat(message: Message) -> Message:

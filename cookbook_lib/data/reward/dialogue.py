@@ -29,7 +29,7 @@ def prompt_and_answers(row: Mapping[str, Any], prompt_key: str, *answer_keys: st
 
     Raises RowError for columns that are missing, contexts that differ, and a prompt that the answers do not continue.
     """
-    asked = _prompt(prompt_key, row[prompt_key]) if row.get(prompt_key) is not None else None
+    asked = prompt_in(prompt_key, row[prompt_key]) if row.get(prompt_key) is not None else None
     replies = [_reply(key, row, option) for key, option in zip(answer_keys, KEYS[len(answer_keys)], strict=True)]
     contexts = [(key, context) for key, (context, _) in zip(answer_keys, replies, strict=True) if context]
     for key, context in contexts[1:]:
@@ -53,6 +53,16 @@ def same_context(first: Prompt, second: Prompt, field: str) -> None:
     refuse(f"context of {field}", differ, "both answers must continue the same conversation", "drop the pair")
 
 
+def prompt_in(field: str, value: Any) -> Prompt:
+    """A prompt as messages: text is one question of the user's."""
+    value = messages_in(value)
+    if isinstance(value, str):
+        return user_turn(value)
+    if not isinstance(value, list | tuple):
+        refuse(field, value, "a prompt is text or a list of {role, content}", "name the right column")
+    return normalise(value)
+
+
 def messages_in(value: Any) -> Any:
     """The list in a JSON string of messages; every other value as it is."""
     if isinstance(value, str) and value.lstrip().startswith("["):
@@ -63,15 +73,6 @@ def messages_in(value: Any) -> Any:
         if isinstance(found, list) and found and all(isinstance(item, dict) and "role" in item for item in found):
             return found
     return value
-
-
-def _prompt(key: str, value: Any) -> Prompt:
-    value = messages_in(value)
-    if isinstance(value, str):
-        return user_turn(value)
-    if not isinstance(value, list | tuple):
-        refuse(key, value, "a prompt is text or a list of {role, content}", "name the right column")
-    return normalise(value)
 
 
 def _reply(key: str, row: Mapping[str, Any], option: str) -> tuple[Prompt, str]:

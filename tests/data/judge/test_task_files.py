@@ -132,6 +132,20 @@ def test_openjudge_is_written_and_read(tmp_path, suffix):
         assert (tmp_path / f"again.{suffix}").read_bytes() == written.read_bytes()
 
 
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_a_prompt_that_is_text_is_the_users_question(tmp_path, suffix):
+    asked = [{"role": "user", "content": "Question: What is 2+2?"}]
+    texts = [asked[0]["content"], json.dumps(asked)]
+    rows = [{"prompt": text, "reward_model": {"style": "rule", "ground_truth": "4"}} for text in texts]
+    path = lines(tmp_path / "rows.jsonl", *rows)
+    if suffix == "parquet":
+        pd.DataFrame(rows).to_parquet(path := tmp_path / "rows.parquet")
+    for task in read_tasks(path):
+        assert (task.prompt, task.kind, task.truth) == (tuple(asked), "answer", "4")
+    assert write_tasks(tmp_path / "again.jsonl", read_tasks(path)) == 2
+    assert json.loads((tmp_path / "again.jsonl").read_text().splitlines()[0])["prompt"] == asked
+
+
 def test_openjudge_as_it_is_published(tmp_path):
     def output(text, **label):
         return {"answer": {"role": "assistant", "content": text, "label": label}}
@@ -160,7 +174,8 @@ def test_openjudge_as_it_is_published(tmp_path):
             r"prompt is missing, but a task has verl's prompt and reward_model, .* \(columns here: messages\)",
         ),
         ({"prompt": "Hi"}, "reward_model is missing, but a task has verl's prompt and reward_model"),
-        ({**VERL, "prompt": "Hi"}, "messages is 'Hi', but it must be a list"),
+        ({**VERL, "prompt": 4}, "prompt is 4, but a prompt is text or a list of {role, content}"),
+        ({**VERL, "prompt": " "}, "prompt is ' ', but a prompt is not empty"),
         ({**VERL, "prompt": []}, "messages is "),
         ({**VERL, "prompt": [{"role": "user"}]}, r"messages\[0\].content is None"),
         ({**VERL, "prompt": [{"role": "bot", "content": "x"}]}, r"messages\[0\].role is 'bot'"),
