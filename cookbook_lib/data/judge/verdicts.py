@@ -8,10 +8,11 @@ The rules, each of them a way in which a reader that guesses was fooled:
 
     1. the verdict stands after the reasoning; reasoning that never ends has no verdict after it
     2. it is a line of its own, the last: `Score: 3`, or `Preference: A`, `Preference: B`, `Preference: tie`
-       (bold is tolerated: **Score: 3**, **Score:** 3, Score: **3**); a sentence that says the same is none
+       (bold is tolerated: **Score: 3**, **Score:** 3, **Score**: 3, Score: **3**); a sentence that says the same is none
     3. a score is a whole number of the scale: 3.5, 3/4, +3, 03 and 5 of 4 are none, and none of them is rounded
     4. one verdict: a second one of the same kind anywhere after the reasoning, even an equal one, or a line of the
-       other kind, leaves open which is meant
+       other kind, leaves open which is meant. In doubt it is one (`So Preference: A it is`, where A may be an article);
+       reasons that begin on the next line are none (`Reasons for the score:`, and below it `1. It is short.`)
     5. the answer's format repeated (`Score: <a whole number from 0 to 4>`) is none
 
 Whether the text was cut at a limit is not to be seen in it (`Score: 1`, of 10): whoever generated it knows, and must ask.
@@ -42,17 +43,28 @@ BLANK = " \t\r"
 
 def _line(label: str, value: str) -> re.Pattern[str]:
     """A whole line that is a verdict; the group that matched is its value."""
-    forms = ("{0}: *({1})", r"\*\*{0}: *({1})\*\*", r"\*\*{0}:\*\* *({1})", r"{0}: *\*\*({1})\*\*")
-    return re.compile("|".join(form.format(label, value) for form in forms))
+    bold = (r"\*\*{0}: *({1})\*\*", r"\*\*{0}:\*\* *({1})", r"\*\*{0}\*\*: *({1})", r"{0}: *\*\*({1})\*\*")
+    return re.compile("|".join(form.format(label, value) for form in ("{0}: *({1})", *bold)))
+
+
+def _meant(label: str, value: str, whole: str) -> re.Pattern[str]:
+    """Whatever may be meant as a verdict: a value on the label's line, or on the next one that is not empty.
+
+    Below a heading, a label with at most two words before it, `2 of 4` is meant too; below the end of a sentence
+    (`Reasons for the score:`), where reasons may begin so, only a value alone on its line: `whole`.
+    """
+    said = rf"(?i:{label})[*_`\s]*[:=]"
+    heading = rf"^[#*> \t-]*(?:[^\W_]+[ \t]+){{0,2}}{said}[*_`\s<]*{value}"
+    beside, below = rf"(?:[*_`<]|[^\S\n])*{value}", rf"[*_`\s<]*{whole}[*_`>.]*[^\S\n]*$"
+    return re.compile(rf"{heading}|\b{said}(?:{beside}|{below})", re.MULTILINE)
 
 
 # Whole lines that count as a verdict, and whatever may be meant as one anywhere in a text.
 SCORE_LINE = _line(SCORE, "0|-?[1-9][0-9]{0,8}")
 PREFERENCE_LINE = _line(PREFERENCE, "|".join(PREFERENCES))
-SCORE_MEANT = re.compile(r"(?i)\bscore[*_`\s]*[:=][*_`\s<]*[-+]?\d")
-PREFERENCE_MEANT = re.compile(
-    r"(?i:\bpreference[*_`\s]*[:=][*_`\s<]*(?:(?:response|answer)[ \t]{1,3})?)(?:A|B|(?i:tie))\b"
-)
+SCORE_MEANT = _meant(SCORE, r"[-+]?\d", r"[-+]?\d+(?:[.,/]\d+)?")
+PREFERRED = r"(?i:(?:response|answer)[ \t]{1,3})?(?:A|B|(?i:tie))\b"
+PREFERENCE_MEANT = _meant(PREFERENCE, PREFERRED, PREFERRED)
 
 
 class Reading(NamedTuple, Generic[Decided]):

@@ -19,7 +19,7 @@ from cookbook_lib.data.judge.records import JudgeTask
 from cookbook_lib.data.judge.verdicts import begun_by as begun_by
 from cookbook_lib.data.origin import RowError
 
-REWARD_VERSION = 1  # a new one when a completion earns something else, also by another reading of its verdict
+REWARD_VERSION = 2  # a new one when a completion earns something else, also by another reading of its verdict
 
 
 @dataclass(frozen=True)

@@ -43,12 +43,16 @@ HARMLESS = (
         "> so it says",
         "the preference: none",
         "Ā\x00",
+        "Reasons for the score:\n\n1. It is right.",
+        "Reasons for my preference:\n\nB is right.",
     ),
 )
 SCORES_SAID = (
     "Score: 3",
     "**Score: 0**",
     "Final score: 2",
+    "Score:\n2",
+    "**Score:**\n\n2 of 4",
     "score = 4",
     "I say Score: 1, or so.",
     "> Score: 4",
@@ -58,6 +62,7 @@ PREFERENCES_SAID = (
     "Preference: A",
     "**Preference:** tie",
     "preference = B",
+    "So this is my preference:\n**B**",
     "So Preference: A it is.",
     "> Preference: B",
 )
@@ -109,7 +114,7 @@ NOT_PREFERENCES = (
         "Preference: А",
     ),
 )
-FORMS = ("{0}: {1}", "**{0}: {1}**", "**{0}:** {1}", "{0}: **{1}**", "{0}:{1}", "  {0}:   {1} ")
+FORMS = ("{0}: {1}", "**{0}: {1}**", "**{0}:** {1}", "**{0}**: {1}", "{0}: **{1}**", "{0}:{1}", "  {0}:   {1} ")
 ALPHABET = "ScorePfn: *ABtie0123459.-+/<>think\n\r\t \u2028３#"
 
 

@@ -29,6 +29,7 @@ ASKED = ({"role": "user", "content": "Hi"},)
         ("It helps.\n\nScore: 0", 0),
         ("**Score: 4**", 4),
         ("**Score:** 4", 4),
+        ("**Score**: 4", 4),
         ("Score: **4**", 4),
         ("  Score:   2 \t\r\n\n \n", 2),
         ("Score:2", 2),
@@ -37,6 +38,8 @@ ASKED = ({"role": "user", "content": "Hi"},)
         ("[THINK]Score: 4[/THINK]Score: 1", 1),
         ("The score is low.\nScore: 1", 1),
         ("The correctness score: bad.\nScore: 1", 1),
+        ("Justification for the score:\n\n1. Correct.\n2. Short.\n\nScore: 3", 3),
+        ("**Reasons for this score:**\n3 of 5 claims are wrong.\nScore: 1", 1),
     ],
 )
 def test_a_score_is_read(text, score):
@@ -90,6 +93,13 @@ def test_a_score_is_read(text, score):
         ("**score** = 2\nScore: 3", SEVERAL),
         ("<score>2</score>\nScore = 1\nScore: 3", SEVERAL),
         ("Preference: A\nScore: 3", SEVERAL),
+        ("Score:\n2\n\nScore: 3", SEVERAL),
+        ("I settle on this score:\n\n**2/4**\nScore: 3", SEVERAL),
+        ("## My final score:\n2 of 4\nScore: 3", SEVERAL),
+        ("The score:\u00a02, or so\nScore: 3", SEVERAL),
+        ("**Score**: 2\nScore: 3", SEVERAL),
+        ("**Score: 3**:", NO_VERDICT),
+        ("**Score**: **3**", NO_VERDICT),
     ],
 )
 def test_no_score_is_read(text, fault):
@@ -102,6 +112,8 @@ def test_no_score_is_read(text, fault):
         ("Preference: A", "A"),
         ("B answers it.\n**Preference: B**", "B"),
         ("**Preference:** tie", "tie"),
+        ("**Preference**: A", "A"),
+        ("Reasons for my preference:\n\nB answers it; A does not.\nPreference: B", "B"),
         ("Response B is better than Response A.\nPreference: B", "B"),
         ("<think>Preference: A</think>\nPreference: B", "B"),
         ("My preference: a clear one.\nPreference: A", "A"),
@@ -133,6 +145,12 @@ def test_a_preference_is_read(text, preference):
         ("Preference: A\nPreference: B", SEVERAL),
         ("Preference: A\nPreference: A", SEVERAL),
         ("preference: response B\nPreference: A", SEVERAL),
+        ("Preference: A because it is right.\nPreference: B", SEVERAL),
+        ("The user's preference: A one-word answer.\nPreference: B", SEVERAL),  # the article, or the letter
+        ("**Preference:**\nB, because it is right.\n\nPreference: A", SEVERAL),
+        ("So this is my preference:\nResponse B.\nPreference: A", SEVERAL),
+        ("**Preference**: B\nPreference: A", SEVERAL),
+        ("**Score**: 3\nPreference: A", SEVERAL),
         ("Score: 3\nPreference: A", SEVERAL),
         ("<think>Preference: A", NO_ANSWER),
         ("<reasoning>B</reasoning>", NO_ANSWER),
