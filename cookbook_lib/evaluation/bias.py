@@ -2,7 +2,8 @@
 
 A feature f (log length, log marks of formatting) of the two answers of each pair, with s the score:
 
-    more, less      accuracy where the chosen answer has more of f, and where it has less; `gap` is more - less
+    more, less      accuracy where the chosen answer has more of f, and where it has less; `gap` is more - less. A pair without
+                    scores is wrong in them, and left out of the others; the notes say how many
     judge, data     share of pairs (that differ in f) in which the judge, and the data, prefer the answer with more;
                     `excess` is judge - data: 0 is a judge who likes f as much as people do
     correlation     Spearman's, of s and f over all answers
@@ -15,7 +16,7 @@ People like length too (Singhal et al. 2023, https://arxiv.org/abs/2310.03716), 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ from cookbook_lib.evaluation.measure import (
     as_scores,
     counted,
     differences,
+    joined,
     pick,
     same_length,
     undefined,
@@ -109,45 +111,71 @@ def feature_bias(
     groups: Groups = None,
     seed: int = 0,
 ) -> FeatureBias:
-    """Any feature, a number for each answer (n,). Pairs without scores are left out."""
+    """Any feature, a number for each answer (n,).
+
+    Pairs without scores are wrong; where nothing is right or wrong they are left out. The notes say how many.
+    """
     same_length(chosen=chosen, rejected=rejected, of_chosen=of_chosen, of_rejected=of_rejected)
-    kept = ~np.isnan(differences(chosen, rejected))
-    s = np.stack([as_scores(chosen)[kept], as_scores(rejected)[kept]])
-    f = np.stack([np.asarray(of_chosen, float)[kept], np.asarray(of_rejected, float)[kept]])
-    among, ds, df = pick(groups, kept), s[0] - s[1], f[0] - f[1]
-    right = pair_credits(ds, np.zeros(len(ds), bool))
+    every_ds, every_df = differences(chosen, rejected), np.asarray(of_chosen, float) - np.asarray(of_rejected, float)
+    right, everyone = pair_credits(every_ds, np.zeros(len(every_ds), bool)), None if groups is None else list(groups)
+    none = np.isnan(every_ds)
+    ds, df, among = every_ds[~none], every_df[~none], pick(groups, ~none)
+    s = np.stack([as_scores(chosen)[~none], as_scores(rejected)[~none]])
+    f = np.stack([np.asarray(of_chosen, float)[~none], np.asarray(of_rejected, float)[~none]])
     halves = pair_credits(ds, np.zeros(len(ds), bool), "half")
     longer = np.where(df > 0, halves, 1 - halves)  # 1 where the judge prefers the answer with more
-    some = df != 0
+    some, differs = df != 0, f"the answers differ in {feature}"
+    left = _left(none & (every_df != 0))
 
-    def share(values: Floats, rows: NDArray[np.bool_], what: str) -> Measure:
-        if not rows.any():
-            return undefined(f"in no pair {what}")
-        return Measure(share_by_group(values[rows], pick(among, rows), seed=seed), int(rows.sum()))
+    def accuracy(rows: NDArray[np.bool_], what: str) -> Measure:
+        wrong = _wrong(none & rows)
+        return _share_of(right, rows, f"the chosen answer has {what} {feature}", everyone, seed, wrong)
 
-    differs = f"the answers differ in {feature}"
+    related = correlation(
+        s.ravel(), f.ravel(), groups=among and [*among, *among], seed=seed, names=("scores", f"values of {feature}")
+    )
     return FeatureBias(
         feature,
-        share(right, df > 0, f"the chosen answer has more {feature}"),
-        share(right, df < 0, f"the chosen answer has less {feature}"),
-        _gap(right, df, feature, among, seed),
-        share(longer, some, differs),
-        share((df > 0).astype(float), some, differs),
-        _excess(longer - (df > 0), some, differs, among, seed),
-        correlation(
-            s.ravel(), f.ravel(), groups=among and [*among, *among], seed=seed, names=("scores", f"values of {feature}")
-        ),
-        _left_over(ds, df, feature, among, seed),
+        accuracy(every_df > 0, "more"),
+        accuracy(every_df < 0, "less"),
+        _gap(right, every_df, feature, everyone, seed, _wrong(none & (every_df != 0))),
+        _share_of(longer, some, differs, among, seed, left),
+        _share_of((df > 0).astype(float), some, differs, among, seed, left),
+        _excess(longer - (df > 0), some, differs, among, seed, left),
+        _noted(related, _left(none)),
+        _noted(_left_over(ds, df, feature, among, seed), _left(none)),
     )
 
 
-def _excess(beyond: Floats, rows: NDArray[np.bool_], differs: str, groups: list[object] | None, seed: int) -> Measure:
+def _wrong(pairs: NDArray[np.bool_]) -> str:
+    return counted(int(pairs.sum()), "pair without scores counts as wrong", "pairs without scores count as wrong")
+
+
+def _left(pairs: NDArray[np.bool_]) -> str:
+    return counted(int(pairs.sum()), "pair without scores is left out", "pairs without scores are left out")
+
+
+def _noted(figure: Measure, more: str) -> Measure:
+    return replace(figure, note=joined(figure.note, more))
+
+
+def _share_of(
+    values: Floats, rows: NDArray[np.bool_], what: str, groups: list[object] | None, seed: int, note: str
+) -> Measure:
     if not rows.any():
-        return undefined(f"in no pair {differs}")
-    return Measure(mean_by_group(beyond[rows], pick(groups, rows), seed=seed), int(rows.sum()))
+        return undefined(joined(f"in no pair {what}", note))
+    return Measure(share_by_group(values[rows], pick(groups, rows), seed=seed), int(rows.sum()), note)
 
 
-def _gap(right: Floats, df: Floats, feature: str, groups: list[object] | None, seed: int) -> Measure:
+def _excess(
+    beyond: Floats, rows: NDArray[np.bool_], differs: str, groups: list[object] | None, seed: int, note: str
+) -> Measure:
+    if not rows.any():
+        return undefined(joined(f"in no pair {differs}", note))
+    return Measure(mean_by_group(beyond[rows], pick(groups, rows), seed=seed), int(rows.sum()), note)
+
+
+def _gap(right: Floats, df: Floats, feature: str, groups: list[object] | None, seed: int, note: str) -> Measure:
     more, less = df > 0, df < 0
     if not (more.any() and less.any()):
         return undefined(f"it takes pairs whose chosen answer has more {feature}, and pairs where it has less")
@@ -161,7 +189,7 @@ def _gap(right: Floats, df: Floats, feature: str, groups: list[object] | None, s
         ]
         return np.asarray(parts[0] - parts[1])
 
-    return Measure(bootstrap(statistic, len(df), groups, seed=seed), int((more | less).sum()))
+    return Measure(bootstrap(statistic, len(df), groups, seed=seed), int((more | less).sum()), note)
 
 
 def _left_over(ds: Floats, df: Floats, feature: str, groups: list[object] | None, seed: int) -> Measure:
@@ -185,22 +213,24 @@ def format_effect(
     """What formatting is worth to the judge: scores (n,) of texts, and of the same texts through `strip_format`.
 
     change: mean of score - stripped, in standard deviations of the scores. raised: share of answers whose score formatting
-    raises. Only texts that have any formatting speak.
+    raises. Only texts that have any formatting, and a score with and without it, speak.
     """
     same_length(scores=scores, stripped=stripped, texts=texts)
     x, y = as_scores(scores), as_scores(stripped, "stripped")
-    kept = ~(np.isnan(x) | np.isnan(y)) & np.array([format_marks(text) > 0 for text in texts], bool)
+    none, marked = np.isnan(x) | np.isnan(y), np.array([format_marks(text) > 0 for text in texts], bool)
+    kept, missing = ~none & marked, int((none & marked).sum())
+    note = counted(missing, "answer without a score is left out", "answers without a score are left out")
     names = ("formatting adds, in deviations of the scores", "formatting raises the score")
     if not kept.any():
-        return dict.fromkeys(names, undefined("no answer with scores has any formatting"))
+        return dict.fromkeys(names, undefined(joined("no answer with scores has any formatting", note)))
     spread, among, rows = float(np.nanstd(x)), pick(groups, kept), int(kept.sum())
     raised = pair_credits((x - y)[kept], np.zeros(rows, bool), "half")
     change = (
-        Measure(mean_by_group((x - y)[kept] / spread, among, seed=seed), rows)
+        Measure(mean_by_group((x - y)[kept] / spread, among, seed=seed), rows, note)
         if spread > 0
         else undefined(f"all scores are {x[kept][0]:g}: there is no spread to measure a change by", rows)
     )
-    return {names[0]: change, names[1]: Measure(share_by_group(raised, among, seed=seed), rows)}
+    return {names[0]: change, names[1]: Measure(share_by_group(raised, among, seed=seed), rows, note)}
 
 
 # ------------------------------------------------------------------------------------------------------------- position

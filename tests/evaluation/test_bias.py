@@ -50,8 +50,23 @@ def test_a_judge_that_does_not_care_is_not():
 )
 def test_where_nothing_can_be_said_a_sentence_is(columns):
     for name, figure in length_bias(*columns).measures().items():
-        assert (figure.value is None) == bool(figure.note), name
+        # a pair without scores is no longer passed over: it is wrong, and the note says so
+        assert (figure.value is None or "without scores" in figure.note) == bool(figure.note), name
         assert figure.value is None or np.isfinite(figure.value)
+
+
+def test_a_pair_without_scores_is_wrong():
+    """One pair of four read, and read rightly, is no accuracy of 1."""
+    found = length_bias([1, None, None, None, 1], [0, None, 0, None, 0], [20, 20, 20, 10, 10], [10, 10, 10, 20, 20])
+    assert (found.more.value, found.more.rows) == (pytest.approx(1 / 3), 3)
+    assert (found.less.value, found.less.rows) == (1 / 2, 2)
+    assert found.gap.value == pytest.approx(1 / 3 - 1 / 2)
+    assert found.more.note == "2 pairs without scores count as wrong"
+    assert found.less.note == "1 pair without scores counts as wrong"
+    assert found.gap.note == "3 pairs without scores count as wrong"
+    for figure in (found.judge, found.data, found.excess, found.correlation, found.left_over):
+        assert figure.note == "3 pairs without scores are left out"
+    assert (found.judge.rows, found.judge.value, found.data.value) == (2, 0.5, 0.5)
 
 
 def test_any_feature_may_be_asked_about():
@@ -73,6 +88,8 @@ def test_the_worth_of_formatting():
     assert [f.value for f in found.values()] == pytest.approx([0.5 / np.std([2, 1, 0]), 0.75])
     assert [f.rows for f in found.values()] == [2, 2]
     assert all(f.value is None for f in format_effect([1.0], [1.0], ["plain"]).values())
+    one, _ = format_effect([2.0, None, 1.0], [1.0, 1.0, None], ["**a**", "- b", "plain"]).values()
+    assert (one.rows, one.note) == (1, "1 answer without a score is left out")
     constant = format_effect([1.0, 1.0], [0.5, 0.5], ["**a**", "- b"])
     assert "no spread" in next(iter(constant.values())).note
 
