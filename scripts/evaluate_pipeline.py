@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -120,13 +121,11 @@ def parser() -> argparse.ArgumentParser:
     add("--pairs", action="append", metavar="FILE", help="held-out pairs (default: the reward model's run's)")
     add("--scores", action="append", metavar="FILE", help="held-out responses with a score, for all judges")
     add("--train-pairs", action="append", metavar="FILE", help="what a bag of words learns from, to compare with")
-    add(
-        "--benchmark", action="append", default=[], metavar="NAME[=FILE]", help="a public benchmark; may be given again"
-    )
+    add("--benchmark", action="append", default=[], metavar="NAME[=FILE]", help="a public benchmark; others may follow")
     add("--limit", type=int, metavar="N", help=f"rows of each at most, -1: all (default: {ROWS:,}, of benchmarks all)")
     add("--output", type=Path, metavar="DIR", help="write report.json and the pictures there")
     add("--device", default="auto", help="auto, cpu or cuda")
-    add("--seed", type=int, default=0, help="of the sample of questions and of the intervals")
+    add("--seed", type=int, default=0, help="of samples, intervals, and the order in which answers are shown")
     add("--trust-remote-code", action="store_true", help="run code that comes with a model")
     return made
 
@@ -138,6 +137,7 @@ def evaluate(given: argparse.Namespace) -> None:
     check_judge_options(given)
     if given.limit == 0:
         raise CookbookError("--limit is 0, which leaves nothing to judge; give a number of rows, or -1 for all")
+    named_benchmarks(given)
     if given.output:
         write_report({}, given.output)  # fail before the work and not after it
     document: dict[str, Any] = {}
@@ -291,16 +291,28 @@ def training_pairs(given: argparse.Namespace, columns: dict[str, str], counts: R
     return list(read_pairs(files, limit=LEARNED, report=counts, **options)) if files else []
 
 
+def named_benchmarks(given: argparse.Namespace) -> dict[str, str | None]:
+    """The file of each benchmark, None: as it is published. Raises CookbookError where one is named twice."""
+    named = [(name, file or None) for name, _, file in (text.partition("=") for text in given.benchmark)]
+    for name, count in Counter(name for name, _ in named).items():
+        if count > 1:
+            raise CookbookError(
+                f"--benchmark names {name} {count} times, but it is evaluated once; "
+                "name a folder that holds all its files, or evaluate them one after the other"
+            )
+    return dict(named)
+
+
 def benchmark_results(given: argparse.Namespace, judges: Judges) -> list[BenchmarkResult]:
     """Every benchmark named, by the judges and by the longer answer, printed."""
-    named = {name: file or None for name, _, file in (text.partition("=") for text in given.benchmark)}
-    before = marks(judges)
-    results = on_benchmarks(judges[0], named, limit=limit_of(given, -1), judges=[*judges[1:], LengthJudge()])
+    before, others = marks(judges), [*judges[1:], LengthJudge()]
+    options: Any = {"limit": limit_of(given, -1), "seed": given.seed}
+    results = on_benchmarks(judges[0], named_benchmarks(given), judges=others, **options)
     if results:
         print(f"\n{table(table_rows(results), 'Public benchmarks')}")
         for note in dict.fromkeys(f"{result.name}: {note}" for result in results for note in result.notes):
             print(f"  {note}")
-        if picked := best_of_rows(results):
+        if picked := best_of_rows(results, seed=given.seed):
             print(f"\n{table(picked, 'Best of n')}")
     if wrote := reports_on_writing(judges, before, seed=given.seed):
         shown(wrote, "what was written for the benchmarks")

@@ -143,6 +143,10 @@ TYPED: dict[str, tuple[Callable[[Setup], list[Any]], str]] = {
         lambda s: evaluate(s, "--benchmark", "mtbench"),
         "benchmark 'mtbench' is not known; choose one of judgebench, llmbar,",
     ),
+    "a benchmark named twice": (
+        lambda s: evaluate(s, "--benchmark", "judgebench=gpt.jsonl", "--benchmark", "judgebench=claude.jsonl"),
+        "--benchmark names judgebench 2 times, but it is evaluated once; name a folder that holds all its files, or ",
+    ),
     "a benchmark without its column": (
         lambda s: evaluate(s, "--benchmark", f"rewardbench2={s.file(REWARDBENCH2)}"),
         "row 1: .* is missing, but in RewardBench 2 the row must have it .*; take the published file",

@@ -54,10 +54,12 @@ def on_benchmarks(
     judges: Sequence[Judge] = (),
     trust_remote_code: bool = False,
     progress: Callable[[str, int, int], object] | None = None,
+    seed: int = 0,
 ) -> list[BenchmarkResult]:
     """A judge, and the other `judges` beside it, on benchmarks: name -> file, folder, hub name, or None (as published).
 
     checkpoint: a judge, or the folder of one: a reward model, or a causal model that writes its verdicts (open_judge.py).
+    seed: as benchmarks' evaluate has it.
     Raises CookbookError for a benchmark that is not known, or whose file is not one of its.
     """
     if not benchmarks:
@@ -66,7 +68,7 @@ def on_benchmarks(
     options: Any = {"device": device, "trust_remote_code": trust_remote_code}
     judge: Judge = open_judge(checkpoint, **options) if isinstance(checkpoint, str | Path) else checkpoint
     found = [
-        evaluate(one, name, items, partial(progress, f"{one.name}: {name}") if progress else None)
+        evaluate(one, name, items, partial(progress, f"{one.name}: {name}") if progress else None, seed=seed)
         for name, items in loaded.items()
         for one in (judge, *judges)
     ]

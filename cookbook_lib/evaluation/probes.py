@@ -38,7 +38,7 @@ def probes(judge: Judge, pairs: Sequence[PreferencePair], *, seed: int = 0) -> S
     }
 
 
-def best_of_rows(results: Sequence[BenchmarkResult]) -> list[dict[str, Any]]:
+def best_of_rows(results: Sequence[BenchmarkResult], *, seed: int = 0) -> list[dict[str, Any]]:
     """One dict a benchmark, judge and n: share of prompts whose pick is right, beside picking at random and the best possible.
 
     From results whose rows hold scores of several answers to a prompt (RewardBench 2, RMB's best-of-n, RM-Bench); none for others.
@@ -55,7 +55,7 @@ def best_of_rows(results: Sequence[BenchmarkResult]) -> list[dict[str, Any]]:
                 scores += list(found)
                 truth += [right] * len(found)
                 groups += [(row["part"], row["id"])] * len(found)
-        for one in best_of_n(scores, truth, groups):
+        for one in best_of_n(scores, truth, groups, seed=seed):
             told = {"picked right": one.picked.text(), "best possible": one.best.text()}
             rows.append({"benchmark": result.name, "judge": result.judge, "of": one.n, **told, "note": one.picked.note})
     return rows

@@ -10,6 +10,7 @@ from cookbook_lib.config import Config, CookbookError, load_config
 from cookbook_lib.evaluation.held_out_answers import judge_pairs, judge_scores
 from cookbook_lib.evaluation.pipeline import on_benchmarks
 from cookbook_lib.evaluation.reward_judge import RewardJudge
+from tests.evaluation.benchmarks.rows import Compared, rewardbench
 
 TOO_LONG = "door " * 20_000
 GOOD = [{"prompt": "What is teal?", "chosen": f"The box is teal {n}.", "rejected": f"The lamp {n}."} for n in range(4)]
@@ -81,3 +82,17 @@ def test_part_of_a_benchmark_says_so(tmp_path, reward_folder):
     for limit, said in ((2, True), (-1, False)):
         (result,) = on_benchmarks(reward_folder, {"llmbar": str(file)}, device="cpu", limit=limit)
         assert any("of the first 2 rows alone" in note for note in result.notes) is said
+
+
+def test_the_seed_of_benchmarks_draws_their_order_and_their_intervals(tmp_path):
+    """A judge that always says A is right wherever the better answer happens to be shown first."""
+    file = tmp_path / "rewardbench.jsonl"
+    file.write_text("".join(json.dumps(rewardbench("alpacaeval-easy", n)) + "\n" for n in range(40)), encoding="utf-8")
+
+    def right(**options):
+        (result,) = on_benchmarks(Compared(lambda *_: "A"), {"rewardbench": str(file)}, **options)
+        return [row["right"] for row in result.rows], result.parts["alpacaeval-easy"].interval
+
+    assert right() == right(seed=0)
+    for unlike, like in zip(right(seed=0), right(seed=1), strict=True):
+        assert unlike != like
