@@ -22,6 +22,7 @@ Broken = Iterator[tuple[str, str]]
 OF_SCORES = ("exact", "distance", "exponential")
 OF_PREFERENCES = ("correct", "swap_consistent")
 OF_ANSWERS = ("gsm8k", "exact_match", "tool_call", "char_count")
+CLIPS = tuple(f"algorithm.{name}" for name in ("clip_ratio_low", "clip_ratio_high", "clip_ratio_c", "cliprange_value"))
 
 
 def check_policy(config: Config) -> Broken:
@@ -31,6 +32,13 @@ def check_policy(config: Config) -> Broken:
     if config.recipe in GENERATIVE:
         for rule in (*_ALGORITHM, *_ROLLOUT, *_REWARD):
             yield from rule(config)
+
+
+def policy_notes(config: Config) -> Iterator[str]:
+    """What may be set, since verl's scripts carry it along, though it has no effect here."""
+    if config.recipe in GENERATIVE and config.rollout.updates == 1 and (keys := [*changed(config, *CLIPS)]):
+        reason = "rollout.updates=1: a round is learned from by the weights that answered it"
+        yield f"{reason}, and no clip is reached ({', '.join(keys)})"
 
 
 def _smoothing(config: Config) -> Broken:

@@ -99,7 +99,7 @@ class RolloutConfig:
     top_p: float = 1.0
     """Sample from the most probable tokens that together have this probability; 1 = all."""
     top_k: int = -1
-    """Sample from this many most probable tokens; -1 = all."""
+    """Sample from this many most probable tokens, 2 or more; -1 = all."""
     max_new_tokens: int = 512
     """Longest completion, tokens; prompts have data.max_length minus this."""
     thinking: bool = False
@@ -115,7 +115,7 @@ class RolloutConfig:
     """vllm only: share of a GPU's memory that it may take, its copy of the weights and its cache together."""
     updates: int = 1
     """Optimizer steps made of one round; it divides data.train_batch_size. 1 = every completion comes from the weights
-    that learn from it."""
+    that learn from it, and no clip is reached."""
     val_n: int = 1
     """Completions of each validation prompt."""
     val_temperature: float = 0.0

@@ -68,7 +68,7 @@ RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "rollout.n": ("at least 1", lambda v: v >= 1),
     "rollout.temperature": ("above 0 (a greedy group is one answer n times), and finite", lambda v: 0 < v < math.inf),
     "rollout.top_p": ("above 0 and at most 1", lambda v: 0 < v <= 1),
-    "rollout.top_k": ("-1 (all) or at least 1", lambda v: v == -1 or v >= 1),
+    "rollout.top_k": ("-1 (all) or at least 2 (a greedy group is one answer n times)", lambda v: v == -1 or v >= 2),
     "rollout.max_new_tokens": ("at least 1", lambda v: v >= 1),
     "rollout.max_batch_tokens": ("at least 1", lambda v: v >= 1),
     "rollout.gpu_memory_utilization": ("a share above 0 and below 1", lambda v: 0 < v < 1),

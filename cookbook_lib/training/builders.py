@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils import GENERATION_CONFIG_NAME
 
 from cookbook_lib.config import CookbookError
+from cookbook_lib.config.policy_rules import policy_notes
 from cookbook_lib.config.schema import Config
 from cookbook_lib.config.show import config_dict, save_resolved
 from cookbook_lib.data.loader import Batches, Loader
@@ -171,6 +172,7 @@ def open_plan(config: Config, loader: Batches, data: Data, mesh: Mesh) -> Plan:
         loader=loader,
         val=data.val,
         row=ROWS.get(config.recipe, "prompt"),
+        notes=policy_notes(config),
     )
 
 

@@ -6,6 +6,7 @@ token budget of a forward = micro_batch_size x max_length
 forwards per step = the fewest in which every rank's share fits the budget (measured on the first epoch)
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cookbook_lib.config import CookbookError
@@ -57,9 +58,9 @@ class Plan:
 def make_plan(
     *, batch_size: int, micro_batch_size: int, total_epochs: float, total_training_steps: int | None,
     warmup_steps: int | None, warmup_ratio: float, mesh: Mesh, loader: Batches, val: Examples | None,
-    row: str = "conversation",
+    row: str = "conversation", notes: Iterable[str] = (),
 ) -> Plan:  # fmt: skip
-    """Work the numbers out, or say what does not fit, everything at once."""
+    """Work the numbers out, or say what does not fit, everything at once. notes: further ones, of the config."""
     rows = len(loader.examples)
     problems = [
         p
@@ -87,7 +88,7 @@ def make_plan(
         tokens_per_forward=sum(look["tokens"] for look in looked) / (forwards * mesh.dp),
         filled=sum(look["tokens"] for look in looked) / sum(look["computed"] for look in looked),
         imbalance=sum(look["slowest"] for look in looked) / sum(look["mean"] for look in looked),
-        notes=tuple(_notes(rows, batch_size, mesh.dp, row)),
+        notes=(*_notes(rows, batch_size, mesh.dp, row), *notes),
         row=row,
     )
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from cookbook_lib.config import Config, CookbookError, load_config
+from cookbook_lib.config.policy_rules import policy_notes
 
 POINTS, PAIRS = "generative_pointwise", "generative_pairwise"
 
@@ -112,7 +113,8 @@ def test_the_seed_s_way_to_spell_dr_grpo(load):
         (POINTS, "algorithm.filter_groups=false algorithm.max_num_gen_batches=4", "has no effect while algorithm.filter_groups is false"),
         (POINTS, "algorithm.tis_cap=0.5", "must be at least 1, and finite"),
         (POINTS, "rollout.temperature=0", "must be above 0 (a greedy group is one answer n times)"),
-        (POINTS, "rollout.top_k=0", "must be -1 (all) or at least 1"),
+        (POINTS, "rollout.top_k=0", "must be -1 (all) or at least 2"),
+        (POINTS, "rollout.top_k=1", "must be -1 (all) or at least 2 (a greedy group is one answer n times)"),
         (POINTS, "rollout.updates=7", "rollout.updates is 7, which does not divide data.train_batch_size=96 prompts"),
         (POINTS, "rollout.max_new_tokens=100 data.max_length=100", "of which rollout.max_new_tokens=100 leave no prompt"),
         (POINTS, "rollout.val_n=4", "greedy completions of one prompt are all the same"),
@@ -170,6 +172,29 @@ def test_refused_in_a_sentence(load, recipe, overrides, sentence):
         load(recipe, *overrides.split())
     assert sentence in str(error.value)
     assert "problems in the configuration" not in str(error.value), "more than one sentence for one mistake"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        ("algorithm.clip_ratio_high=0.28", "(algorithm.clip_ratio_high)"),
+        ("algorithm.adv_estimator=gae algorithm.cliprange_value=1", "(algorithm.cliprange_value)"),
+        (
+            "algorithm.clip_ratio_low=0.1 algorithm.clip_ratio_c=null",
+            "(algorithm.clip_ratio_low, algorithm.clip_ratio_c)",
+        ),
+    ],
+)
+def test_a_clip_that_is_never_reached_is_noted(load, overrides, named):
+    """And not refused: verl's scripts set it whatever their mini-batches are."""
+    (note,) = policy_notes(load(POINTS, *overrides.split(), "rollout.updates=1"))
+    assert note.endswith(named)
+    assert not list(policy_notes(load(POINTS, *overrides.split(), "rollout.updates=2")))
+
+
+def test_the_usual_clip_is_not_noted(load):
+    assert not list(policy_notes(load(POINTS, "rollout.updates=1")))
+    assert not list(policy_notes(load("sft")))
 
 
 def test_vllm_must_be_installed(load, monkeypatch):

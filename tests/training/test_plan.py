@@ -58,6 +58,10 @@ def test_a_batch_larger_than_the_data_is_all_of_it() -> None:
     assert any("only 5 conversations" in note for note in made.notes)
 
 
+def test_what_the_config_has_to_say_is_noted_too() -> None:
+    assert plan(rows=50, batch=8, notes=["so"]).rows_of_table()[-1] == ("note", "so")
+
+
 def test_steps_given_win_over_epochs_and_warmup_steps_over_the_ratio() -> None:
     made = plan(total_training_steps=40, warmup_steps=3)
     assert (made.total_steps, made.warmup_steps) == (40, 3)
