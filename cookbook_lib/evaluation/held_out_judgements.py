@@ -2,8 +2,8 @@
 
     before, after ─▶ the same prompts, the likeliest text of each ─▶ agreement with the truth, side by side; the texts
 
-Both are read from their folders, as anybody would, so the figures are of the model that was saved. The files of validation
-rollouts hold the same texts as training saw them.
+Both are read from their folders, as anybody would, so the figures are of the model that was saved. One after the other: what was
+trained still lies beside them. The files of validation rollouts hold the same texts as training saw them.
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ from cookbook_lib.evaluation.panel import reports_on_tasks
 from cookbook_lib.evaluation.transcripts import Statement
 
 BEFORE, AFTER = "before", "after"
+Said = dict[tuple[Any, ...], Statement]  # by what was asked
 
 
 @dataclass(frozen=True)
@@ -49,26 +50,28 @@ def compare_judges(config: Config, before: Path, after: Path, tasks: Sequence[Ju
 
     Raises CookbookError where no task asks for a verdict, and for folders that hold no language model.
     """
-    scale = (config.judge.lowest, config.judge.highest) if config.recipe == "generative_pointwise" else None
-    judges = [
-        open_generative(
-            folder,
-            name=name,
-            max_new_tokens=config.rollout.max_new_tokens,
-            thinking=config.rollout.thinking,
-            chat_template=config.data.chat_template,  # a base's folder does not know it
-            scale=scale,
-            device=config.trainer.device,
-            trust_remote_code=config.model.trust_remote_code,
-            keep=True,
-        )
-        for name, folder in ((BEFORE, before), (AFTER, after))
-    ]
-    reports = reports_on_tasks(judges, tasks)
-    first, second = ({one.asked: one for one in judge.transcript} for judge in judges)
+    report, first = _asked(config, BEFORE, before, tasks)
+    other, second = _asked(config, AFTER, after, tasks)
     asked = [(task, (task.kind, key_of(task.prompt), 0)) for task in tasks]
     texts = [(task, first[key], second[key]) for task, key in asked if key in first and key in second]
-    return JudgesCompared(tuple(reports), tuple(texts))
+    return JudgesCompared((report, other), tuple(texts))
+
+
+def _asked(config: Config, name: str, folder: Path, tasks: Sequence[JudgeTask]) -> tuple[JudgeReport, Said]:
+    """A judge's report and what it said. Its model goes before the next one comes."""
+    judge = open_generative(
+        folder,
+        name=name,
+        max_new_tokens=config.rollout.max_new_tokens,
+        thinking=config.rollout.thinking,
+        chat_template=config.data.chat_template,  # a base's folder does not know it
+        scale=(config.judge.lowest, config.judge.highest) if config.recipe == "generative_pointwise" else None,
+        device=config.trainer.device,
+        trust_remote_code=config.model.trust_remote_code,
+        keep=True,
+    )
+    [report] = reports_on_tasks([judge], tasks)
+    return report, {one.asked: one for one in judge.transcript}
 
 
 def _judged(task: JudgeTask) -> str:

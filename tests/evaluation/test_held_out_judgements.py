@@ -1,5 +1,7 @@
 """The judge before and after: on the same prompts, figures side by side, and the texts whose verdict changed first."""
 
+import weakref
+
 import pytest
 
 from cookbook_lib.data.judge.prompts import compare_prompt, score_prompt
@@ -56,6 +58,24 @@ def test_both_are_asked_as_the_run_asked(monkeypatch, tmp_path):
         config = load_config(f"generative/{recipe}", ["smoke"], overrides, environ={})
         compare_judges(config, tmp_path / "a", tmp_path / "b", [scored("An owl.", 4)])
     assert seen == [(False, None, None)] * 2 + [(True, "chatml", (0, 4))] * 2
+
+
+def test_one_model_at_a_time_is_in_memory(monkeypatch, tmp_path):
+    """All that was trained lies beside it, on the same GPU."""
+    from cookbook_lib.config import load_config
+
+    writers = []
+
+    def opened(folder, *, name, keep, **_):
+        assert [writer for writer in writers if writer() is not None] == []
+        writer = Writer("Score: 4")
+        writers.append(weakref.ref(writer))
+        return GenerativeJudge(writer, name=name, keep=keep)
+
+    monkeypatch.setattr(held_out_judgements, "open_generative", opened)
+    config = load_config("generative/pointwise", ["smoke"], [], environ={})
+    compare_judges(config, tmp_path / "a", tmp_path / "b", [scored("An owl.", 4)])
+    assert [writer() for writer in writers] == [None, None]
 
 
 def scored(answer: str, truth: int) -> JudgeTask:
