@@ -246,7 +246,8 @@ def position_bias(
 ) -> dict[str, Measure]:
     """A judge asked twice: `verdicts` (n,) on (a, b), `swapped` (n,) on (b, a), each naming the place ("A": the first shown).
 
-    labels: the truth for (a, b). A verdict of None (unparseable) is neither consistent nor a preference, and never right.
+    labels: the truth for (a, b). A verdict of None (unparseable) makes its pair inconsistent, as in JudgeBench and LLMBar, and is
+    never right. Places are counted over the pairs that were read both ways round: the half that could be read is no preference.
     """
     n = same_length(verdicts=verdicts, swapped=swapped, labels=labels)
     if unknown := {*verdicts, *swapped} - set(SWAPPED):
@@ -256,8 +257,8 @@ def position_bias(
     note = counted(int(n - answered.sum()), "pair lacks a verdict", "pairs lack a verdict")
     same = np.array([v == w for v, w in zip(verdicts, back, strict=True)], bool)
     found = {
-        "same verdict both ways round": _share(same[answered], pick(groups, answered), seed, note),
-        "prefers the place shown first": _first(verdicts, swapped, groups, seed),
+        "same verdict both ways round": _share(same & answered, groups, seed, note),
+        "prefers the place shown first": _first(verdicts, swapped, answered, groups, seed),
     }
     if labels is not None:
         one = np.array([v == label for v, label in zip(verdicts, labels, strict=True)], bool)
@@ -273,12 +274,20 @@ def _share(yes: NDArray[np.bool_] | Floats, groups: Groups, seed: int, note: str
     return Measure(share_by_group(yes, groups, seed=seed), len(yes), note)
 
 
-def _first(verdicts: Sequence[str | None], swapped: Sequence[str | None], groups: Groups, seed: int) -> Measure:
-    """Of the verdicts that prefer one, the share that prefer the first place; 0.5 is no bias."""
+def _first(
+    verdicts: Sequence[str | None],
+    swapped: Sequence[str | None],
+    answered: NDArray[np.bool_],
+    groups: Groups,
+    seed: int,
+) -> Measure:
+    """Of the verdicts that prefer one, in pairs read both ways round, the share that prefer the first place; 0.5 is no bias."""
     both = [*verdicts, *swapped]
     pairs = list(range(len(verdicts))) if groups is None else list(groups)
-    decided = np.array([verdict in ("A", "B") for verdict in both], bool)
+    lacking = int((~answered).sum())
+    note = counted(lacking, "pair that lacks a verdict is left out", "pairs that lack a verdict are left out")
+    decided = np.array([verdict in ("A", "B") for verdict in both], bool) & np.concatenate([answered, answered])
     if not decided.any():
-        return undefined("no verdict prefers one of the two answers")
+        return undefined(joined("no verdict prefers one of the two answers", note))
     first = np.array([verdict == "A" for verdict in both], bool)[decided]
-    return Measure(share_by_group(first, pick(pairs + pairs, decided), seed=seed), int(decided.sum()))
+    return Measure(share_by_group(first, pick(pairs + pairs, decided), seed=seed), int(decided.sum()), note)

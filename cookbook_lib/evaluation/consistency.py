@@ -10,7 +10,8 @@
       └─ c ◀┘          d, which only loses, is none.
 
 Where a pair was compared several times (both ways round, several samples) the majority counts. A judge that scores is
-consistent by construction; one that compares need not be. Verdicts of None are left out, and counted.
+consistent by construction; one that compares need not be. A pair of which one order has no verdict is not symmetric; elsewhere
+verdicts of None are left out, and counted.
 """
 
 from collections import defaultdict
@@ -82,18 +83,20 @@ Relation = dict[tuple[Hashable, Hashable], int]  # (i, j) -> 1 where i beats j, 
 def consistency(comparisons: Iterable[Comparison], *, seed: int = 0) -> Consistency:
     """Raises CookbookError for a verdict that is none, or an answer compared with itself."""
     votes: dict[Hashable, dict[tuple[Hashable, Hashable], int]] = defaultdict(lambda: defaultdict(int))
+    asked: dict[Hashable, dict[tuple[Hashable, Hashable], None]] = defaultdict(dict)  # a set that keeps its order
     missing = 0
     for comparison in comparisons:
         _check(comparison)
+        asked[comparison.group][comparison.first, comparison.second] = None
         if comparison.verdict is None:
             missing += 1
         else:
             votes[comparison.group][comparison.first, comparison.second] += SIGN[comparison.verdict]
     note = counted(missing, "verdict is missing", "verdicts are missing")
+    symmetric = [(group, same) for group, pairs in asked.items() for same in _mirrored(pairs, votes.get(group, {}))]
     relations = {group: _majority(cast) for group, cast in votes.items()}
     triples = [(group, *found) for group, relation in relations.items() for found in _triples(relation)]
     cycles = {group: _cycles(relation) for group, relation in relations.items()}
-    symmetric = [(group, same) for group, cast in votes.items() for same in _mirrored(cast)]
     return Consistency(
         _share([same for _, same in symmetric], [g for g, _ in symmetric], "no pair was asked both ways round", note, seed),
         _share([c is None for _, _, c in triples], [g for g, _, _ in triples], "no three answers were all compared", note, seed),
@@ -124,11 +127,12 @@ def _majority(cast: dict[tuple[Hashable, Hashable], int]) -> Relation:
     return {pair: (votes > 0) - (votes < 0) for pair, votes in total.items()}
 
 
-def _mirrored(cast: dict[tuple[Hashable, Hashable], int]) -> list[bool]:
-    """For each pair asked both ways round, whether the winner is the same."""
+def _mirrored(asked: Iterable[tuple[Hashable, Hashable]], cast: dict[tuple[Hashable, Hashable], int]) -> list[bool]:
+    """For each pair asked both ways round, whether the winner is the same; it is not where one order has no verdict."""
     sign = {pair: (votes > 0) - (votes < 0) for pair, votes in cast.items()}
-    both = dict.fromkeys(frozenset(pair) for pair in sign if pair[::-1] in sign)
-    return [sign[i, j] == -sign[j, i] for i, j in both]
+    known = set(asked)
+    both = dict.fromkeys(frozenset(pair) for pair in asked if pair[::-1] in known)
+    return [(i, j) in sign and (j, i) in sign and sign[i, j] == -sign[j, i] for i, j in both]
 
 
 def _triples(relation: Relation) -> list[tuple[tuple[Hashable, ...], str | None]]:

@@ -128,6 +128,17 @@ class GenerativeJudge:
 
     def preferences(self, prompts: Sequence[Messages], a: Sequence[str], b: Sequence[str]) -> list[float | None]:
         """For each pair from +1 (always a) to -1 (always b), the mean of both orders; None where one could not be read."""
+        return [both_orders(*half) for half in self._in_both_orders(prompts, a, b)]
+
+    def both_ways(
+        self, prompts: Sequence[Messages], a: Sequence[str], b: Sequence[str]
+    ) -> list[tuple[Verdict, Verdict]]:
+        """The verdict on each pair as (a, b) and as (b, a), as it was given: what `order="both"` puts together."""
+        return [(verdict_for(one), verdict_for(two)) for one, two in self._in_both_orders(prompts, a, b)]
+
+    def _in_both_orders(
+        self, prompts: Sequence[Messages], a: Sequence[str], b: Sequence[str]
+    ) -> list[tuple[float | None, float | None]]:
         shown, swapped = self._shown(prompts, a, b), self._shown(prompts, b, a)
         n = len(shown)
         found = self.ask("preference", [*shown, *swapped], ["ab"] * n + ["ba"] * n)
@@ -136,7 +147,7 @@ class GenerativeJudge:
             if not isinstance(one, CookbookError) and not isinstance(two, CookbookError):
                 key = _digest("preference", one), _digest("preference", two)
                 self.swaps[key] = Swap(verdict_for(read[i]), verdict_for(read[n + i]), key_of(prompts[i]))
-        return [both_orders(*half) for half in zip(read[:n], read[n:], strict=True)]
+        return list(zip(read[:n], read[n:], strict=True))
 
     def ask(self, kind: Kind, prompts: Sequence[Asked], orders: Sequence[str] | None = None) -> list[Judgement]:
         """Put prompts as they are; each distinct one is asked once. orders: what the transcript says of each."""
@@ -198,6 +209,12 @@ class ScoringJudge(GenerativeJudge, ScoreJudge):
     def preferences(self, prompts: Sequence[Messages], a: Sequence[str], b: Sequence[str]) -> list[float | None]:
         """+1, -1 or 0 by the scores of the two answers; None where one of them has none."""
         return [preference_of([verdict]) for verdict in self.compare(prompts, a, b)]
+
+    def both_ways(
+        self, prompts: Sequence[Messages], a: Sequence[str], b: Sequence[str]
+    ) -> list[tuple[Verdict, Verdict]]:
+        """By the scores of the two answers, which no order changes."""
+        return list(zip(self.compare(prompts, a, b), self.compare(prompts, b, a), strict=True))
 
 
 def _read(kind: Kind, written: Written, scale: Scale) -> tuple[Vote, str | None]:

@@ -18,9 +18,10 @@ from cookbook_lib.evaluation.best_of_n import best_of_n
 from cookbook_lib.evaluation.bias import format_effect, position_bias
 from cookbook_lib.evaluation.consistency import Comparison, consistency
 from cookbook_lib.evaluation.formatting import format_marks, strip_format
+from cookbook_lib.evaluation.generative_judge import GenerativeJudge
 from cookbook_lib.evaluation.intervals import share_by_group
 from cookbook_lib.evaluation.judged_pairs import group_of_pair, preferences_of
-from cookbook_lib.evaluation.judges import Judge, answered
+from cookbook_lib.evaluation.judges import Judge, Messages, Verdict, answered
 from cookbook_lib.evaluation.junk import junk_answers
 from cookbook_lib.evaluation.measure import Measure, counted, undefined
 
@@ -91,7 +92,7 @@ def _formatted_preferred(judge: Judge, kept: Sequence[Shown], seed: int) -> dict
 
 def _both_ways_round(judge: Judge, pairs: Sequence[PreferencePair], seed: int) -> dict[str, Measure]:
     prompts, a, b = [p.prompt for p in pairs], [p.chosen for p in pairs], [p.rejected for p in pairs]
-    one, two = judge.compare(prompts, a, b), judge.compare(prompts, b, a)
+    one, two = _verdicts_both_ways(judge, prompts, a, b)
     groups = [group_of_pair(pair) for pair in pairs]
     heard = [
         Comparison(group, *answers, verdict)
@@ -100,3 +101,13 @@ def _both_ways_round(judge: Judge, pairs: Sequence[PreferencePair], seed: int) -
     ]
     position = position_bias(one, two, ["A"] * len(pairs), groups=groups, seed=seed)
     return position | consistency(heard, seed=seed).measures()
+
+
+def _verdicts_both_ways(
+    judge: Judge, prompts: Sequence[Messages], a: Sequence[str], b: Sequence[str]
+) -> tuple[list[Verdict], list[Verdict]]:
+    """As they were given: a judge that asks both ways round itself would have nothing to hide its bias behind."""
+    if isinstance(judge, GenerativeJudge):
+        found = judge.both_ways(prompts, a, b)
+        return [verdict for verdict, _ in found], [verdict for _, verdict in found]
+    return judge.compare(prompts, a, b), judge.compare(prompts, b, a)

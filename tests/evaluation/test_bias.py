@@ -97,15 +97,31 @@ def test_the_worth_of_formatting():
 def test_position_by_hand():
     # consistent A, always-first, consistent tie, unparseable
     found = position_bias(["A", "A", "tie", None], ["B", "A", "tie", "A"], ["A", "B", "tie", "A"])
-    assert found["same verdict both ways round"].value == pytest.approx(2 / 3)
+    # of all four pairs, as JudgeBench and LLMBar count: what cannot be read is no consistency (it was 2 of the 3 that can)
+    assert found["same verdict both ways round"].value == 2 / 4
     assert found["same verdict both ways round"].note == "1 pair lacks a verdict"
-    assert found["prefers the place shown first"].value == 4 / 5  # A A / B A A
+    # A A / B A: the second A of a pair without a first verdict speaks of nothing (it made 4 of 5)
+    assert found["prefers the place shown first"].value == 3 / 4
+    assert found["prefers the place shown first"].note == "1 pair that lacks a verdict is left out"
     assert found["accuracy, mean of both ways round"].value == (1 + 0.5 + 1 + 0) / 4
     assert found["accuracy, right both ways round"].value == 2 / 4
 
 
 def test_position_of_nothing():
-    for verdicts in ([], [None]):
-        assert all(figure.value is None and figure.note for figure in position_bias(verdicts, verdicts).values())
+    assert all(figure.value is None and figure.note for figure in position_bias([], []).values())
+    same, first = position_bias([None], [None]).values()
+    assert (same.value, same.note) == (0, "1 pair lacks a verdict"), "unread is not consistent"
+    assert first.value is None and "1 pair that lacks a verdict is left out" in first.note
+
+
+def test_a_judge_that_is_read_one_way_round_has_no_place_that_it_prefers():
+    """Right wherever it is read, and 90 of its swapped texts are not: 100 first places of 110, of pairs that say nothing."""
+    found = position_bias(["A"] * 100, ["B"] * 10 + [None] * 90)
+    assert found["prefers the place shown first"].value == 0.5
+    assert found["prefers the place shown first"].rows == 20
+    assert found["same verdict both ways round"].value == 0.1
+
+
+def test_nonsense_is_no_verdict():
     with pytest.raises(CookbookError, match="'C' is no verdict"):
         position_bias(["C"], ["A"])

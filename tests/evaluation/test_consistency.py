@@ -48,6 +48,13 @@ def test_symmetry_counts_pairs_asked_both_ways():
     assert found.symmetric.rows == 3
 
 
+def test_an_order_that_was_not_read_is_no_symmetry():
+    found = consistency(verdicts("a>b b>a a<b c>d d?c e?f f?e"))
+    assert (found.symmetric.value, found.symmetric.rows) == (0, 3)
+    assert consistency(verdicts("a>b b<a c>d d?c")).symmetric.value == 1 / 2
+    assert found.symmetric.note == "3 verdicts are missing"
+
+
 def test_the_majority_counts():
     assert consistency(verdicts("a>b a>b a<b b>c c>a c<a a>c")).conflicts == ()  # 2 to 1 for a over b, 2 to 1 over c
 

@@ -2,8 +2,10 @@
 
 from cookbook_lib.data.reward.records import PreferencePair
 from cookbook_lib.evaluation.benchmarks.result import BenchmarkResult
+from cookbook_lib.evaluation.generative_judge import GenerativeJudge
 from cookbook_lib.evaluation.judges import LengthJudge
 from cookbook_lib.evaluation.probes import best_of_rows, probes
+from tests.evaluation.scripted import Scripted
 
 
 class FirstJudge(LengthJudge):
@@ -37,6 +39,14 @@ def test_a_judge_that_prefers_the_first_is_found_out():
     assert found["prefers the place shown first"].value == 1
     assert found["same verdict both ways round"].value == 0
     assert found["accuracy, right both ways round"].value == 0
+
+
+def test_a_judge_that_asks_both_ways_round_itself_hides_no_preference():
+    """What it comes to is the same in both orders by construction; what it says is A each time."""
+    stubborn = GenerativeJudge(Scripted(lambda judged, seed: "Preference: A"), order="both")
+    found = probes(stubborn, PAIRS)["both ways round"]
+    assert found["same verdict both ways round"].value == found["same winner both ways round"].value == 0
+    assert found["prefers the place shown first"].value == 1
 
 
 def test_formatting_is_worth_its_characters_to_a_judge_of_length():

@@ -28,6 +28,7 @@ from cookbook_lib.evaluation.benchmarks.hearing import (
     compares_by_score,
     hear_duels,
     hear_scores,
+    same_both_ways,
 )
 from cookbook_lib.evaluation.benchmarks.items import Item, Row
 from cookbook_lib.evaluation.benchmarks.result import BenchmarkResult, Part
@@ -49,7 +50,7 @@ class Benchmark:
     marks: Callable[[Item, Heard], Sequence[float]]
     figures: Callable[
         [Sequence[Item], Floats, bool], Iterator[Figure]
-    ]  # (items, marks (items, k), judge is a ScoreJudge)
+    ]  # (items, marks (items, k), whether no order can change a verdict)
     duels: (
         Callable[[Item, int], Sequence[Duel]] | None
     )  # what a judge that compares is asked; None: it is asked to score
@@ -122,7 +123,7 @@ def evaluate(
     start = time.perf_counter()
     hearing = _hear(judge, benchmark, items, progress, seed)
     marks = np.array([benchmark.marks(item, heard) for item, heard in zip(items, hearing.heard, strict=True)], float)
-    figures = list(benchmark.figures(items, marks, compares_by_score(judge)))
+    figures = list(benchmark.figures(items, marks, same_both_ways(judge)))
     parts = _parts(figures, items, seed)
     whole = parts.pop(figures[0].name)
     return BenchmarkResult(

@@ -94,6 +94,11 @@ def compares_by_score(judge: Judge) -> bool:
     return isinstance(judge, ScoreJudge)
 
 
+def same_both_ways(judge: Judge) -> bool:
+    """Whether a verdict is the same in both orders by construction: by scores, or because a judge asks in both itself."""
+    return compares_by_score(judge) or getattr(judge, "order", "shown") == "both"
+
+
 def coin(seed: int, item: Item, i: int = 0, j: int = 0) -> Slot:
     """Where to show the chosen answer: at random, and the same whenever this item is asked with this seed."""
     return "A" if chance(seed, item.part, item.id, i, j) < 0.5 else "B"

@@ -52,13 +52,13 @@ def marks(item: Item, heard: Heard) -> tuple[float, float]:
     return float(total > 0), float(heard.outcomes[0] is not None and heard.outcomes[0] == heard.outcomes[1])
 
 
-def figures(items: Sequence[Item], marks: Floats, by_score: bool) -> Iterator[Figure]:
+def figures(items: Sequence[Item], marks: Floats, orderless: bool) -> Iterator[Figure]:
     """Overall, sources, and how often both orders agree where they could differ."""
     parts = np.array([item.part for item in items])
     yield mean("overall", range(len(items)), marks[:, 0])
     for name in sorted(set(parts.tolist()), key=lambda name: (SOURCES.index(name) if name in SOURCES else 9, name)):
         yield mean(name, np.flatnonzero(parts == name), marks[:, 0])
-    if not by_score:
+    if not orderless:
         yield mean("same verdict in both orders", range(len(items)), marks[:, 1])
 
 

@@ -66,7 +66,7 @@ def marks(item: Item, heard: Heard) -> tuple[float, float, float]:
     return accuracy, float(first == second == "win"), float(first is not None and first == second)
 
 
-def figures(items: Sequence[Item], marks: Floats, by_score: bool) -> Iterator[Figure]:
+def figures(items: Sequence[Item], marks: Floats, orderless: bool) -> Iterator[Figure]:
     """Overall, subsets, the adversarial ones together; both orders and their agreement where they could differ."""
     parts = np.array([item.part for item in items])
     present = sorted(set(parts.tolist()), key=lambda name: (SUBSETS.index(name) if name in SUBSETS else 9, name))
@@ -78,7 +78,7 @@ def figures(items: Sequence[Item], marks: Floats, by_score: bool) -> Iterator[Fi
     adversarial = [subsets[name] for name in ADVERSARIAL if name in subsets]
     if len(adversarial) > 1:
         yield mean_of("adversarial", adversarial)
-    if not by_score:
+    if not orderless:
         yield mean("right in both orders", range(len(items)), marks[:, 1])
         yield mean("swap agreement", range(len(items)), marks[:, 2])
 

@@ -76,7 +76,7 @@ def marks(item: Item, heard: Heard) -> tuple[float]:
     return ({"win": 1.0, "tie": tie}.get(heard.outcomes[0] or "", 0.0),)
 
 
-def figures(items: Sequence[Item], marks: Floats, by_score: bool) -> Iterator[Figure]:
+def figures(items: Sequence[Item], marks: Floats, orderless: bool) -> Iterator[Figure]:
     """Overall, sections, subsets."""
     parts = np.array([item.part for item in items])
     subsets = {name: mean(name, np.flatnonzero(parts == name), marks[:, 0]) for name in dict.fromkeys(parts.tolist())}

@@ -98,7 +98,7 @@ def tie_marks(scores: Scores) -> tuple[float, float, float]:
     return float(gap > 0), gap, max(right) - min(right)
 
 
-def figures(items: Sequence[Item], marks: Floats, by_score: bool) -> Iterator[Figure]:
+def figures(items: Sequence[Item], marks: Floats, orderless: bool) -> Iterator[Figure]:
     """Overall and subsets."""
     parts = np.array([item.part for item in items])
     subsets = [_subset(name, items, marks, np.flatnonzero(parts == name)) for name in NAMES if name in parts]

@@ -76,7 +76,7 @@ def marks(item: Item, heard: Heard) -> tuple[float, ...]:
     return (sum(won) / len(won), *won)
 
 
-def figures(items: Sequence[Item], marks: Floats, by_score: bool) -> Iterator[Figure]:
+def figures(items: Sequence[Item], marks: Floats, orderless: bool) -> Iterator[Figure]:
     """Overall, domains, difficulties, difficulties of each domain, cells."""
     parts = np.array([item.part for item in items])
     rows = {domain: np.flatnonzero(parts == domain) for domain in DOMAINS if domain in parts}

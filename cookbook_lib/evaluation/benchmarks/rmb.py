@@ -69,7 +69,7 @@ def marks(item: Item, heard: Heard) -> tuple[float]:
     return (float(all(outcome == "win" for outcome in heard.outcomes)),)
 
 
-def figures(items: Sequence[Item], marks: Floats, by_score: bool) -> Iterator[Figure]:
+def figures(items: Sequence[Item], marks: Floats, orderless: bool) -> Iterator[Figure]:
     """Overall, its four quarters, then each scenario of them."""
     parts = np.array([item.part for item in items])
     quarters = [mean(name, np.flatnonzero(parts == name), marks[:, 0]) for name in QUARTERS if name in parts]

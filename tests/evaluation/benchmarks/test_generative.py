@@ -62,6 +62,10 @@ def test_benchmarks_with_a_published_order_are_asked_both_ways_round(name, tmp_p
     agreed = {"judgebench": "same verdict in both orders", "llmbar": "swap agreement"}[name]
     assert result.parts[agreed].value == 0
     assert result.value == {"judgebench": 0, "llmbar": 0.5}[name], "one right and one wrong"
+    both = evaluate(
+        GenerativeJudge(generator, order="both"), name, loaded(BENCHMARKS[name], [ONE_OF_EACH[name]], tmp_path)
+    )
+    assert agreed not in both.parts, "who asks both ways round each time agrees with himself by construction"
 
 
 def test_rewardbench2_asks_for_ratings_of_every_answer(tmp_path):
