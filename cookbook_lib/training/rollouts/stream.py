@@ -125,7 +125,12 @@ class RolloutStream:
         return {"round": self.round.number, "weights": self.round.weights} if self.round else self.recalled
 
     def recall(self, facts: dict[str, Any]) -> None:
-        """Take up the facts that a checkpoint kept; {}: it is of before there were any, and whatever fits is its round."""
+        """Take up the facts that a checkpoint kept; {}: it is of before there were any, and whatever fits is its round.
+
+        A round that somebody looked at before, by the weights of then, stays only where it is the checkpoint's.
+        """
+        if self.facts() != facts:
+            self.round = None
         self.recalled = facts
 
     # -- inside ------------------------------------------------------------------------------------------------------------

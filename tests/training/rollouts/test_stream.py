@@ -204,6 +204,25 @@ def test_inside_a_round_only_the_one_that_the_checkpoint_saw_is_taken_up(mesh, t
     assert anew.facts()["weights"] not in (facts["weights"], -1), "what the next checkpoint keeps"
 
 
+def test_a_round_that_was_looked_at_before_stays_only_if_it_is_the_checkpoint_s(mesh, tmp_path: Path) -> None:
+    """The look knew neither the checkpoint's round nor its weights."""
+    state, _, first = a_run(tmp_path, mesh, range(3))
+    facts, other = first.facts(), model_of(mesh, seed=1)
+    stream = stream_of(mesh, state[0], own=rules(updates=2), folder=tmp_path)
+    stream.step(3)
+    own = stream.round
+    stream.recall(facts)
+    stream.step(3)
+    assert stream.round is own
+    a_run(tmp_path, mesh, range(2, 3), (other, optimizer_of(other)))
+    said: list[str] = []
+    stream = stream_of(mesh, state[0], own=rules(updates=2), folder=tmp_path, say=said.append)
+    stream.step(3)
+    stream.recall(facts)
+    stream.step(3)
+    assert "goes on from" in said[0] and "was made by other weights than the checkpoint goes on from" in said[1]
+
+
 def test_a_checkpoint_that_kept_no_round_takes_up_what_it_finds(mesh, tmp_path: Path) -> None:
     """Those of before kept none; one that has made no round yet keeps what it was told."""
     state, _, first = a_run(tmp_path, mesh, range(3))
@@ -246,13 +265,17 @@ def test_killed_in_rollouts_and_in_updates_the_weights_are_the_same_bit_for_bit(
 # ------------------------------------------------------------------------------------------------------------ every layout
 
 
-def one_update(sp: int, forwards: dict[str, Any]) -> tuple[list[int], float, float, dict[str, torch.Tensor]]:
-    """A round and an update: what was answered (of the whole world), the loss, the gradient's norm, the weights."""
+def one_update(
+    sp: int, forwards: dict[str, Any], prompts: int = 4
+) -> tuple[list[int], float, float, dict[str, torch.Tensor]]:
+    """A round and an update, of half its prompts where there are some: what was answered (of the whole world), the loss, the
+    gradient's norm, the weights."""
     mesh = make_mesh(sp, device="cpu")
     model = model_of(mesh)
-    stream = stream_of(mesh, model, own=rules(updates=2), forwards=forwards)
+    stream = stream_of(mesh, model, own=rules(batch_size=prompts, updates=min(prompts, 2)), forwards=forwards)
     batches = stream.step(0)
     answered = [token for group in stream.round.groups for ids in group.completions for token in ids.tolist()]
+    assert targets(batches), "no rank goes without"
     loss, norm = learn(model, optimizer_of(model), mesh, batches)
     return answered, loss, norm, whole(model)
 
@@ -268,14 +291,27 @@ FORMS: dict[str, dict[str, Any]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_one_update_is_the_same_on_every_layout(form) -> None:
-    answered, loss, norm, weights = one_update(1, {})
+    alone = one_update(1, {})
     for found in [one_update(1, FORMS[form])] + [
         found for world, sp in LAYOUTS.values() for found in run_ranks(one_update, world, sp, FORMS[form])
     ]:
-        assert found[0] == answered
-        assert found[1] == pytest.approx(loss, abs=1e-5) and found[2] == pytest.approx(norm, rel=1e-5)
-        for name, weight in weights.items():
-            assert math.isclose(float((found[3][name] - weight).norm()), 0, abs_tol=1e-5 * float(weight.norm())), name
+        assert_same(found, alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("prompts", "ranks"), [(1, 2), (2, 3)])
+def test_a_group_cut_over_ranks_is_the_same_update(prompts, ranks) -> None:
+    alone = one_update(1, {}, prompts)
+    for found in run_ranks(one_update, ranks, 1, {}, prompts):
+        assert_same(found, alone)
+
+
+def assert_same(found: tuple[Any, ...], wanted: tuple[Any, ...]) -> None:
+    answered, loss, norm, weights = wanted
+    assert found[0] == answered
+    assert found[1] == pytest.approx(loss, abs=1e-5) and found[2] == pytest.approx(norm, rel=1e-5)
+    for name, weight in weights.items():
+        assert math.isclose(float((found[3][name] - weight).norm()), 0, abs_tol=1e-5 * float(weight.norm())), name
 
 
 def two_ranks_go_on(folder: str) -> list[str]:
