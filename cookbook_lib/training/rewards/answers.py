@@ -5,8 +5,9 @@ r"""Rewards of answers that can be checked: 1 where the stated answer is the tru
     exact_match   "#### teal", "Answer: teal", "\boxed{teal}", or nothing more than "Teal."
 
 The answer is in the last line of what follows the reasoning, and it is stated once: a text that repeats itself, hedges
-or goes through the candidates states none. `data/truth.py`, by which evaluation asks whether a text contains the answer,
-is not strict enough to be paid by: a list of all candidates contains it.
+or goes through the candidates states none. "Answer: \boxed{teal}" states one answer, "Answer: teal or \boxed{red}" two.
+`data/truth.py`, by which evaluation asks whether a text contains the answer, is not strict enough to be paid by: a list
+of all candidates contains it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,18 @@ from cookbook_lib.data.judge.records import JudgeTask
 from cookbook_lib.data.judge.verdicts import final_part
 from cookbook_lib.training.rewards.base import Sample, TaskCheck, refuse_task, said
 
+
+def _braced(depth: int) -> str:
+    r"""What stands between braces, with up to so many levels of braces in it: \sqrt{\frac{1}{2}} has two."""
+    deeper = rf"(?:\{{{_braced(depth - 1)}\}}[^{{}}\n]*)*" if depth else ""
+    return rf"[^{{}}\n]*{deeper}"
+
+
 HASHES = re.compile(r"^[ \t]*####(?!#)(.*)$", re.MULTILINE)
 LETTER = re.compile(r"^[ \t]*A:(.*)$", re.MULTILINE)
-WORD = re.compile(r"^[ \t*]*(?:Final )?Answer:(.*)$", re.MULTILINE | re.IGNORECASE)
-BOXED = re.compile(r"\\boxed\{((?:[^{}\n]|\{[^{}\n]*\})*)\}")
+WORD = re.compile(r"^[ \t*]*(?:Final )?Answer\**:(.*)$", re.MULTILINE | re.IGNORECASE)
+BOXED = re.compile(rf"\\boxed\{{({_braced(3)})\}}")
+BOX_ALONE = re.compile(rf"[ \t\r*$]*{BOXED.pattern}[ \t\r*$.]*")
 MARKS = (HASHES, WORD, BOXED)
 
 NUMBER = re.compile(r"([-+\u2212]?)\$?((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)\.?")
@@ -108,7 +117,11 @@ def _equal_texts(sample: Sample) -> float | None:
 
 
 def _marked(part: str, *marks: re.Pattern[str]) -> list[re.Match[str]]:
-    return [match for mark in marks for match in mark.finditer(part)]
+    """The statements. A box that is all of what another mark states is that one's."""
+    found = [match for mark in marks for match in mark.finditer(part)]
+    alone = (BOX_ALONE.fullmatch(part, *match.span(1)) for match in found)
+    within = {box.start(1) for box in alone if box}
+    return [match for match in found if match.start(1) not in within]
 
 
 def _is_the_end(found: list[re.Match[str]], part: str) -> bool:
@@ -117,7 +130,9 @@ def _is_the_end(found: list[re.Match[str]], part: str) -> bool:
 
 
 def _bare(text: str) -> str:
-    return text.strip(" \t\r*")
+    """Without blanks, bold, or a box around all of it."""
+    box = BOX_ALONE.fullmatch(text)
+    return _bare(box[1]) if box else text.strip(" \t\r*")
 
 
 def _comparable(text: str) -> str:

@@ -34,6 +34,8 @@ def paid(name, text, truth):
         ("Publisher A: 5000 cents\nA: 72", "72"),
         ("<think>\n#### 71\n</think>\n#### 72", "72"),
         ("#### 72\r\n", "72"),
+        ("#### \\boxed{72}", "72"),
+        ("So she has \n#### $\\boxed{72}$.\r\n", "72"),
     ],
 )
 def test_the_true_number(text, truth):
@@ -63,6 +65,9 @@ NO_NUMBER = {
     "not a number": "#### nan",
     "infinity": "#### inf",
     "an exponent": "#### 7.2e1",
+    "a box and more": "#### \\boxed{72} apples",
+    "a sign before a box": "#### -\\boxed{72}",
+    "two boxes": "#### \\boxed{72} \\boxed{72}",
 }
 
 
@@ -89,6 +94,8 @@ def test_a_long_number_takes_no_time_and_compares_exactly():
         ("\\boxed{1, 2}", None),
         ("\\boxed{}", None),
         ("\\boxed{2}\nI am sure.", None),
+        ("Answer: \\boxed{2}", 1.0),
+        ("\\boxed{\\boxed{2}}", 1.0),
         ("<think>\n\\boxed{2}\n</think>\nThat many.", None),
     ],
 )
@@ -105,11 +112,20 @@ def test_char_count(text, expected):
         ("**Final answer:** TEAL", 1.0),
         ("Mixing both.\n#### teal", 1.0),
         ("So \\boxed{teal}.", 1.0),
+        ("**Answer**: teal", 1.0),
+        ("Answer: \\boxed{teal}", 1.0),
+        ("Mixing both.\n**Final answer:** $\\boxed{teal}$.", 1.0),
+        ("#### **\\boxed{Teal}**", 1.0),
         ("<think>\nRed? No.\n</think>\nteal", 1.0),
         ("red", 0.0),
         ("red, teal, blue", 0.0),  # a list of all candidates contains the answer
         ("It is teal", 0.0),
         ("Answer: teal or red", 0.0),
+        ("Answer: \\boxed{red}", 0.0),
+        ("Answer: teal or \\boxed{red}", None),
+        ("Answer: red, no, \\boxed{teal}", None),
+        ("Answer: \\boxed{teal} \\boxed{teal}", None),
+        ("\\boxed{teal}\nAnswer: \\boxed{teal}", None),
         ("Answer: red\nAnswer: teal", None),
         ("The walls are\nteal", None),
         ("Answer: teal\nI think.", None),
@@ -122,8 +138,11 @@ def test_exact_match(text, expected):
     assert paid("exact_match", text, "teal") == expected
 
 
-def test_exact_match_of_a_formula():
-    assert paid("exact_match", "Thus \\boxed{\\frac{1}{2}}", "\\frac{1}{2}") == 1.0
+@pytest.mark.parametrize("formula", ["\\frac{1}{2}", "\\sqrt{\\frac{1}{2}}", "\\sqrt{\\frac{1}{2^{n}}}"])
+@pytest.mark.parametrize("text", ["Thus \\boxed{%s}", "Halved.\nAnswer: $\\boxed{%s}$"])
+def test_exact_match_of_a_formula(text, formula):
+    assert paid("exact_match", text % formula, formula) == 1.0
+    assert paid("exact_match", text % f"{formula}x", formula) == 0.0
 
 
 @pytest.mark.parametrize(
