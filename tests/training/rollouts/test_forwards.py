@@ -49,6 +49,36 @@ def test_a_group_is_cut_only_where_it_must_be():
     assert Forwards(1, 30, share=False).parts(group) == [(0,), (1,), (2,), (3,)]
 
 
+def whole(divided) -> bool:
+    return all(len(some) == 8 for rank in divided for forward in rank for _, some in forward)
+
+
+def work(groups, divided) -> list[int]:
+    return [sum(groups[g].take(some).tokens for forward in rank for g, some in forward) for rank in divided]
+
+
+def test_groups_stay_whole_where_every_rank_has_its_share():
+    groups = groups_of([(10 + i % 3, [20] * 8) for i in range(24)])
+    assert all(whole(Forwards(ranks, 1000).divide(groups)) for ranks in (1, 2, 4, 8, 12, 24))
+    assert whole(Forwards(1, 1000).divide(groups[:1]))
+
+
+@pytest.mark.parametrize(("ranks", "most"), [(16, 1.1), (32, 1.25), (64, 1.2), (192, 1.0)])
+def test_no_rank_idles_while_there_is_a_completion_for_it(ranks, most):
+    groups = groups_of([(10, [20] * 8)] * 24)
+    divided = Forwards(ranks, 1000).divide(groups)
+    computed = sorted((g, i) for rank in divided for forward in rank for g, some in forward for i in some)
+    assert computed == [(g, i) for g in range(24) for i in range(8)] and {len(rank) for rank in divided} == {1}
+    done = work(groups, divided)
+    assert min(done) > 0 and max(done) / (sum(done) / ranks) <= most
+
+
+def test_prompts_are_not_repeated_where_that_costs_more_than_waiting():
+    """Of the one long prompt's group every part would have nearly all the tokens; that of the other is no way to less."""
+    groups = groups_of([(900, [1] * 8), (90, [1] * 8)])
+    assert whole(Forwards(2, 1000).divide(groups))
+
+
 def test_an_empty_forward_has_the_same_columns():
     groups = groups_of([(3, [2])])
     laid = Forwards(2, 32)
