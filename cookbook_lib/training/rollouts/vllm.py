@@ -102,9 +102,12 @@ class VllmEngine:
 class VllmServer:
     """`vllm serve FOLDER` at `url`, FOLDER being a copy of the base model that every rank 0 and the server see on one disk:
 
-        VLLM_SERVER_DEV_MODE=1 vllm serve FOLDER --served-model-name policy --logprobs-mode processed_logprobs
+        VLLM_SERVER_DEV_MODE=1 vllm serve FOLDER --served-model-name policy --logprobs-mode processed_logprobs \\
+            --generation-config vllm
 
-    refresh writes FOLDER/model.safetensors whole, and has the server read it again. at_once: requests under way from one rank.
+    The last option keeps FOLDER/generation_config.json from bounding max_tokens; its penalties do not count, since every request
+    names its own. refresh writes FOLDER/model.safetensors whole, and has the server read it again. at_once: requests under way
+    from one rank.
     """
 
     def __init__(
@@ -206,11 +209,16 @@ def _launched(mesh: Mesh) -> dict[str, str]:
 
 
 def _sampling(how: Sampling, max_new_tokens: int, stop_ids: Collection[int], seed: int) -> dict[str, Any]:
-    """The options that vllm.SamplingParams and its server's completions have in common."""
+    """The options that vllm.SamplingParams and its server's completions have in common. What changes the distribution is named
+    also where it is off: of what a request leaves open the server takes the model's generation_config.json."""
     return {
         "temperature": how.temperature,
         "top_p": how.top_p,
         "top_k": how.top_k or -1,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
         "max_tokens": max_new_tokens,
         "stop_token_ids": sorted(stop_ids),
         "seed": seed,
