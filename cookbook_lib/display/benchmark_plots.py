@@ -21,9 +21,9 @@ STYLES = ("concise", "plain", "markdown")
 def benchmark_bars(rows: Sequence[Mapping[str, Any]], *, title: str = "Benchmarks") -> Picture:
     """rows: {name, value, low, high} as fractions, with judge (a bar each), chance and best (marks) where there are any.
 
-    A value of None is named and has no bar.
+    A value of None is named and has no bar. `incomplete`, what is missing from a figure, is marked in its name.
     """
-    names = list(dict.fromkeys(str(row["name"]) for row in rows))
+    names = list(dict.fromkeys(_named(row) for row in rows))
     judges = list(dict.fromkeys(row.get("judge") for row in rows))
     height = 0.72 / max(len(judges), 1)
 
@@ -35,10 +35,10 @@ def benchmark_bars(rows: Sequence[Mapping[str, Any]], *, title: str = "Benchmark
         label_rows(axes, names)
         for row in rows:
             judge = judges.index(row.get("judge"))
-            y = names.index(str(row["name"])) + (judge - (len(judges) - 1) / 2) * height
+            y = names.index(_named(row)) + (judge - (len(judges) - 1) / 2) * height
             _draw_bar(axes, row, y, 0.86 * height, SERIES[judge % len(SERIES)])
         for y, name in enumerate(names):
-            _draw_marks(axes, [row for row in rows if str(row["name"]) == name], y)
+            _draw_marks(axes, [row for row in rows if _named(row) == name], y)
         if len(judges) > 1:
             shades = [axes.barh(0, 0, color=SERIES[i % len(SERIES)], alpha=0.85) for i in range(len(judges))]
             axes.legend(shades, map(str, judges), loc="upper left", bbox_to_anchor=(1, 1))
@@ -111,12 +111,16 @@ def _draw_marks(axes: Any, rows: Sequence[Mapping[str, Any]], y: int) -> None:
             axes.plot([value, value], [y - 0.43, y + 0.43], color=INK, linewidth=1.3, linestyle=line)
 
 
+def _named(row: Mapping[str, Any]) -> str:
+    return f"{row['name']} (incomplete)" if row.get("incomplete") else str(row["name"])
+
+
 def _words(rows: Sequence[Mapping[str, Any]], title: str) -> str:
     said = []
     for row in rows:
         judge = f" by {row['judge']}" if row.get("judge") is not None else ""
         ends = f" [{row['low']:.3f}, {row['high']:.3f}]" if row.get("low") is not None else ""
-        said.append(f"{row['name']}{judge} {_short(row['value'])}{ends}")
+        said.append(f"{_named(row)}{judge} {_short(row['value'])}{ends}")
     return f"{title}: {'; '.join(said) or 'nothing to show'}"
 
 

@@ -91,6 +91,8 @@ class Benchmark(Protocol):
     def value(self) -> float: ...
     @property
     def interval(self) -> tuple[float, float]: ...
+    @property
+    def incomplete(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -198,12 +200,14 @@ def _noted_by(found: Mapping[str, Measure]) -> str:
 
 
 def benchmark_rows(results: Mapping[str, Sequence[Benchmark]]) -> list[dict[str, Any]]:
-    """{judge: results} as rows: name, judge, value, low, high."""
-    return [
-        {"name": r.name, "judge": judge, "value": r.value, "low": r.interval[0], "high": r.interval[1]}
-        for judge, found in results.items()
-        for r in found
-    ]
+    """{judge: results} as rows: name, judge, value, low, high (None where there is none), incomplete (what is missing, or "")."""
+    rows = []
+    for judge, found in results.items():
+        for r in found:
+            value, low, high = (x if math.isfinite(x) else None for x in (r.value, *r.interval))
+            ends = {"low": low, "high": high}
+            rows.append({"name": r.name, "judge": judge, "value": value, **ends, "incomplete": r.incomplete})
+    return rows
 
 
 def answer_rows(pairs: ScoredPairs) -> list[dict[str, Any]]:

@@ -20,8 +20,9 @@ from cookbook_lib.data.report import Report
 from cookbook_lib.data.reward.files import read_pairs
 from cookbook_lib.evaluation.benchmarks import BenchmarkResult, benchmark_named, evaluate
 from cookbook_lib.evaluation.best_possible import best_order, least_loss
-from cookbook_lib.evaluation.judge_report import Benchmark, JudgeReport
+from cookbook_lib.evaluation.judge_report import JudgeReport
 from cookbook_lib.evaluation.judges import Judge
+from cookbook_lib.evaluation.measure import joined
 from cookbook_lib.evaluation.open_judge import open_judge
 from cookbook_lib.evaluation.sft import Comparison, figures
 
@@ -35,7 +36,7 @@ def pipeline_rows(
     summaries: Mapping[str, Mapping[str, Any]],
     answers: Comparison | None,
     report: JudgeReport | None,
-    benchmarks: Sequence[Benchmark],
+    benchmarks: Sequence[BenchmarkResult],
     output: Path,
 ) -> list[dict[str, str]]:
     """The rows of the table. `output` gets them as JSON, with the summaries of both runs and the judge's whole report."""
@@ -76,9 +77,11 @@ def on_benchmarks(
 
 
 def _in_part(result: BenchmarkResult) -> BenchmarkResult:
+    """Marked as a part, beside what was missing before."""
     said = f"of the first {result.items:,} rows alone: not to be compared with published figures"
-    parts = {name: replace(part, incomplete=said) for name, part in result.parts.items()}
-    return replace(result, notes=(*result.notes, said), incomplete=said, parts=parts)
+    parts = {name: replace(part, incomplete=joined(part.incomplete, said)) for name, part in result.parts.items()}
+    lacking = joined(result.incomplete, said)
+    return replace(result, notes=(*result.notes, said), incomplete=lacking, parts=parts)
 
 
 def _answer_rows(sft: Config, answers: Comparison | None) -> list[dict[str, str]]:
@@ -135,9 +138,8 @@ def _judge_rows(bt: Config, report: JudgeReport | None) -> list[dict[str, str]]:
     ]
 
 
-def _benchmark_row(result: Benchmark) -> dict[str, str]:
-    low, high = result.interval
-    return _row(result.name, "", f"{result.value:.1%} [{low:.1%}, {high:.1%}]", "100.0%", None)
+def _benchmark_row(result: BenchmarkResult) -> dict[str, str]:
+    return _row(result.name, "", result.whole.text(".1%"), "100.0%", None)
 
 
 def _row(what: str, before: str, after: str, best: str, rows: int | None) -> dict[str, str]:

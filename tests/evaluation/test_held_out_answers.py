@@ -2,13 +2,15 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cookbook_lib.config import Config, CookbookError, load_config
 from cookbook_lib.evaluation.held_out_answers import judge_pairs, judge_scores
-from cookbook_lib.evaluation.pipeline import on_benchmarks
+from cookbook_lib.evaluation.judges import LengthJudge
+from cookbook_lib.evaluation.pipeline import on_benchmarks, pipeline_rows
 from cookbook_lib.evaluation.reward_judge import RewardJudge
 from tests.evaluation.benchmarks.rows import Compared, rewardbench
 
@@ -96,3 +98,30 @@ def test_the_seed_of_benchmarks_draws_their_order_and_their_intervals(tmp_path):
     assert right() == right(seed=0)
     for unlike, like in zip(right(seed=0), right(seed=1), strict=True):
         assert unlike != like
+
+
+def test_the_closing_table_says_what_a_benchmark_lacks(tmp_path):
+    """A RewardBench of one subset is no RewardBench, and cut to two rows it lacks both."""
+    file = tmp_path / "rewardbench.jsonl"
+    rows = [rewardbench("alpacaeval-easy", n) for n in range(3)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    config = config_of(tmp_path, "bradley_terry", GOOD)
+    said = {}
+    for limit in (-1, 2):
+        (result,) = on_benchmarks(LengthJudge(), {"rewardbench": str(file)}, limit=limit)
+        (row,) = pipeline_rows(config, config, {}, None, None, [result], tmp_path / "pipeline.json")
+        said[limit] = (row["after"], result.incomplete)
+    (whole, missing), (cut, both) = said[-1], said[2]
+    assert whole.startswith("0.0% [") and whole.endswith("] incomplete") and cut.endswith(" incomplete")
+    assert "without" in missing
+    assert both == f"{missing}; of the first 2 rows alone: not to be compared with published figures"
+    (row,) = pipeline_rows(
+        config,
+        config,
+        {},
+        None,
+        None,
+        [replace(result, value=math.nan, interval=(math.nan, math.nan))],
+        tmp_path / "p.json",
+    )
+    assert row["after"] == "– incomplete"

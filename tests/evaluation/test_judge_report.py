@@ -1,12 +1,13 @@
 """A report: one table, one JSON document without NaN, and what its pictures need."""
 
 import json
+import math
 from dataclasses import dataclass
 
 import pytest
 
 from cookbook_lib.config import CookbookError
-from cookbook_lib.display import judge_pictures, save_pictures
+from cookbook_lib.display import benchmark_bars, judge_pictures, save_pictures
 from cookbook_lib.evaluation.judge_report import ScoredPairs, benchmark_rows, confident_mistakes, judge_report
 from cookbook_lib.evaluation.measure import undefined
 
@@ -16,6 +17,7 @@ class Result:
     name: str
     value: float
     interval: tuple[float, float]
+    incomplete: str = ""
 
 
 def scored(**columns) -> ScoredPairs:
@@ -85,8 +87,13 @@ def test_pairs_that_tie_count_in_accuracy_alone():
 
 
 def test_benchmarks_of_several_judges_are_rows():
-    rows = benchmark_rows({"a": [Result("x", 0.5, (0.4, 0.6))], "b": []})
-    assert rows == [{"name": "x", "judge": "a", "value": 0.5, "low": 0.4, "high": 0.6}]
+    part = Result("y", math.nan, (math.nan, math.nan), "without Chat")
+    rows = benchmark_rows({"a": [Result("x", 0.5, (0.4, 0.6)), part], "b": []})
+    assert rows == [
+        {"name": "x", "judge": "a", "value": 0.5, "low": 0.4, "high": 0.6, "incomplete": ""},
+        {"name": "y", "judge": "a", "value": None, "low": None, "high": None, "incomplete": "without Chat"},
+    ]
+    assert benchmark_bars(rows).text == "Benchmarks: x by a 0.500 [0.400, 0.600]; y (incomplete) by a –"
 
 
 def test_columns_of_different_lengths_are_an_error():

@@ -19,6 +19,13 @@ class Part:
     prompts: int
     incomplete: str = ""
 
+    def text(self, spec: str = ".3f") -> str:
+        """`0.734 [0.701, 0.765]`, marked where rows are missing; a dash where there is no figure."""
+        low, high = self.interval
+        known = not math.isnan(self.value)
+        ends = f" [{low:{spec}}, {high:{spec}}]" if known and math.isfinite(low) else ""
+        return (f"{self.value:{spec}}{ends}" if known else "–") + (" incomplete" if self.incomplete else "")
+
 
 @dataclass(frozen=True)
 class BenchmarkResult:
@@ -67,16 +74,9 @@ def table_rows(results: Sequence[BenchmarkResult], *, parts: bool = True, spec: 
     for result in results:
         for name, part in ({"": result.whole} | dict(result.parts if parts else {})).items():
             row = {"benchmark": result.name, "part": name or result.metric, "items": part.items}
-            found.setdefault((result.name, name), row)[result.judge] = _told(part, spec)
+            found.setdefault((result.name, name), row)[result.judge] = part.text(spec)
     order = {name: i for i, name in enumerate(dict.fromkeys(name for name, _ in found))}
     return [row for _, row in sorted(found.items(), key=lambda entry: order[entry[0][0]])]
-
-
-def _told(part: Part, spec: str) -> str:
-    low, high = part.interval
-    known = not math.isnan(part.value)
-    ends = f" [{low:{spec}}, {high:{spec}}]" if known and math.isfinite(low) else ""
-    return (f"{part.value:{spec}}{ends}" if known else "–") + (" incomplete" if part.incomplete else "")
 
 
 def _numbers(part: Part) -> dict[str, Any]:
