@@ -188,22 +188,23 @@ def evaluate_judges(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def open_judges(given: argparse.Namespace) -> Judges:
-    """The reward model first."""
+    """The reward model first. Each has a name of its own, under which its figures stand."""
     options: Any = {"device": given.device, "trust_remote_code": given.trust_remote_code}
-    found: list[Any] = [RewardJudge(given.reward_model, **options)] if given.reward_model else []
-    paths = [*filter(None, [given.reward_model]), *given.judge_model]
-    names = distinct_names([Path(path).name for path in paths], paths)[len(found) :]
+    scalar = [given.reward_model] if given.reward_model else []
+    called = given.judge_model if given.judge_url else [Path(path).name for path in given.judge_model]
+    names = distinct_names([*(Path(path).name for path in scalar), *called], [*scalar, *given.judge_model])
+    found: list[Any] = [RewardJudge(path, name=names[0], **options) for path in scalar]
     own: Any = {
         "votes": 1 if given.votes is None else given.votes,
         "keep": given.output is not None,
         "rubric": given.rubric,
         "seed": given.seed,
     }
-    for path, name in zip(given.judge_model, names, strict=True):
+    for path, name in zip(given.judge_model, names[len(found) :], strict=True):
         if given.judge_url:
             key, tokens = os.environ.get("OPENAI_API_KEY"), given.max_new_tokens or NEW_TOKENS
             model = OpenAIChatModel(given.judge_url, path, api_key=key, max_new_tokens=tokens)
-            found.append(judge_over(ServerGenerator(model), given.judge_by or "comparisons", name=path, **own))
+            found.append(judge_over(ServerGenerator(model), given.judge_by or "comparisons", name=name, **own))
         else:
             extra: Any = {"by": given.judge_by, "max_new_tokens": given.max_new_tokens, "name": name}
             found.append(open_generative(path, **options, **extra, **own))

@@ -15,6 +15,7 @@ from cookbook_lib.config import CookbookError
 from cookbook_lib.evaluation.checkpoints import Checkpoint, open_checkpoint
 from cookbook_lib.evaluation.generative_judge import GenerativeJudge, Scale, ScoringJudge
 from cookbook_lib.evaluation.generators import Generator, LocalGenerator
+from cookbook_lib.evaluation.judges import told_apart
 from cookbook_lib.evaluation.reward_judge import RewardJudge
 from cookbook_lib.models.score_head import is_score_model
 
@@ -107,5 +108,6 @@ def scale_of(checkpoint: Checkpoint) -> Scale | None:
 
 
 def distinct_names(names: list[str], paths: list[str]) -> list[str]:
-    """Names that tell judges apart: the folder's, or the whole path where several folders are called the same."""
-    return [path if names.count(name) > 1 else name for name, path in zip(names, paths, strict=True)]
+    """Names that tell judges apart: the folder's, or the whole path where several are called the same; a path that is given
+    twice is numbered."""
+    return told_apart([path if names.count(name) > 1 else name for name, path in zip(names, paths, strict=True)])

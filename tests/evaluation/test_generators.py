@@ -124,6 +124,7 @@ def test_a_folder_is_opened_as_what_it_is(reward_folder, checkpoint):
     assert isinstance(judge, GenerativeJudge)
     assert judge.name == "sft" and judge.generator.max_new_tokens == 5
     assert distinct_names(["best", "best", "x"], ["a/best", "b/best", "c/x"]) == ["a/best", "b/best", "x"]
+    assert distinct_names(["best", "best"], ["a/best", "a/best"]) == ["a/best", "a/best (2)"]
 
 
 def test_a_generative_run_says_how_its_judge_is_asked(checkpoint, tmp_path):

@@ -14,6 +14,7 @@ from cookbook_lib.config import CookbookError
 from cookbook_lib.data.judge.files import write_tasks
 from cookbook_lib.data.judge.prompts import score_prompt
 from cookbook_lib.data.judge.records import JudgeTask
+from cookbook_lib.evaluation.generative_judge import GenerativeJudge
 from cookbook_lib.evaluation.judges import answered
 from cookbook_lib.evaluation.transcripts import read_transcript
 from tests.evaluation.benchmarks.rows import judgebench
@@ -133,6 +134,29 @@ def test_two_judges_of_one_name_and_their_drift(script, writer, tmp_path, capsys
     said = capsys.readouterr().out
     assert "Length of what judges write" in said and "longer by" in said
     assert (tmp_path / "out/transcript-1.parquet").exists() and (tmp_path / "out/transcript-2.parquet").exists()
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_a_judge_that_writes_may_be_called_as_the_reward_model_is(served, script, reward_folder, tmp_path, monkeypatch):  # noqa: F811
+    """At a server, or in a folder: each has a column and results of its own."""
+    monkeypatch.setattr(script, "ServerGenerator", lambda model: Scripted(right, name=model.model))
+    monkeypatch.setattr(script, "open_generative", lambda path, name, **_: GenerativeJudge(Scripted(right), name=name))
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in PAIRS))
+    (tmp_path / "bench.jsonl").write_text(json.dumps(judgebench(1)) + "\n")
+    (tmp_path / reward_folder.name).mkdir()
+    (tmp_path / reward_folder.name / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    files = ["--pairs", f"{tmp_path}/pairs.jsonl", "--benchmark", f"judgebench={tmp_path}/bench.jsonl"]
+    models = ["--reward-model", str(reward_folder), "--judge-model", reward_folder.name]
+    server = ["--judge-url", "http://localhost:1"] if served else []
+    assert script.main([*models, *server, *files, "--output", str(tmp_path)]) == 0
+    document = json.loads((tmp_path / "report.json").read_text())
+    assert (document["judge"], document["others"][0]["judge"]) == (str(reward_folder), reward_folder.name)
+    assert [result["judge"] for result in document["results"]] == [
+        str(reward_folder),
+        reward_folder.name,
+        "longer wins",
+    ]
 
 
 def test_a_judge_on_prompts_with_known_verdicts(script, writer, tmp_path, capsys):
