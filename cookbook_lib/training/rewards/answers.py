@@ -89,11 +89,12 @@ def true_number(task: JudgeTask) -> Decimal:
 
 
 def true_text(task: JudgeTask) -> str:
-    """The answer that a task knows to be right, as it is compared. Raises RowError where it is empty."""
-    text = _comparable(str(_truth(task)))
-    if not text:
-        refuse_task(task, "truth", task.truth, "nothing can equal it", "correct the row")
-    return text
+    """The answer that a task knows to be right, as it is compared. Raises RowError where no text can state it."""
+    text = str(_truth(task))
+    stated = read_text("#### " + " ".join(text.split()))
+    if stated is None or not (truth := _comparable(stated)) or truth != _comparable(text):
+        refuse_task(task, "truth", task.truth, "no text can state it as its one answer", "correct the row")
+    return truth
 
 
 def checks(truth: Callable[[JudgeTask], object]) -> TaskCheck:
@@ -136,7 +137,7 @@ def _bare(text: str) -> str:
 
 
 def _comparable(text: str) -> str:
-    return " ".join(text.split()).casefold().rstrip(".")
+    return _bare(" ".join(text.split())).casefold().rstrip(".")
 
 
 def _truth(task: JudgeTask) -> str | int | float:

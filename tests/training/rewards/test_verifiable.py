@@ -146,13 +146,26 @@ def test_exact_match_of_a_formula(text, formula):
 
 
 @pytest.mark.parametrize(
+    "truth", ["A*", "**bold**", "* b", "\\boxed{teal}", "two\n lines", "Answer: no", "c. *", 3.0, "$5"]
+)
+def test_a_truth_is_met_by_what_it_says(truth):
+    """Marks that are no part of what is stated are none of the truth either."""
+    open_reward(RewardConfig(functions=["exact_match"]), max_new_tokens=8).check([answer("", truth).task])
+    assert paid("exact_match", "#### " + " ".join(str(truth).split()), truth) == 1.0
+
+
+@pytest.mark.parametrize(
     ("name", "truth", "message"),
     [
         ("gsm8k", "teal", "truth is 'teal', but this reward compares numbers; take exact_match, or correct the row"),
         ("gsm8k", True, "truth is True, but this reward compares numbers"),
         ("gsm8k", [72], r"truth is \[72\], but this reward compares texts and numbers; take tool_call, or custom"),
         ("char_count", "nan", "truth is 'nan', but this reward compares numbers"),
-        ("exact_match", " . ", "truth is ' . ', but nothing can equal it"),
+        ("exact_match", " . ", "truth is ' . ', but no text can state it as its one answer; correct the row"),
+        ("exact_match", "**", r"truth is '\*\*', but no text can state it"),
+        ("exact_match", " \n** ", r"truth is .*, but no text can state it"),
+        ("exact_match", "either \\boxed{a} or \\boxed{b}", "truth is .*, but no text can state it"),
+        ("exact_match", "<think>teal", "truth is '<think>teal', but no text can state it"),
         ("exact_match", {"name": "x"}, "truth is {'name': 'x'}, but this reward compares texts and numbers"),
     ],
 )
