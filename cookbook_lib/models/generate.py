@@ -48,8 +48,8 @@ class _Row:
     ids: list[int] = field(default_factory=list)
     logps: list[float] = field(default_factory=list)
 
-    def ended(self, stop: int | None = None) -> tuple[int, Completion]:
-        return self.number, Completion(tuple(self.ids), stop is not None, stop, tuple(self.logps))
+    def ended(self, stop: int | None = None) -> dict[int, Completion]:
+        return {self.number: Completion(tuple(self.ids), stop is not None, stop, tuple(self.logps))}
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,9 @@ def generate(
     (models/sampling.py). seed: one for all, or one for each row. batch_size: rows at a time. max_batch_tokens:
     fewer, where they would have more tokens together, padding too, at their longest; one at least. exact: logits in fp32,
     as training reads them off the last hidden state (heads.py), where the model's own head rounds them to its dtype; for
-    models that PackedModel takes. progress: called with the number of rows just finished. Raises CookbookError for what
-    cannot be generated from, and for a model whose probabilities are not finite. The model is put in evaluation mode.
+    models that PackedModel takes. progress: called after each token with the number of rows that it finished; what it raises ends
+    the generation. Raises CookbookError for what cannot be generated from, and for a model whose probabilities are not finite. The
+    model is put in evaluation mode.
     """
     how = Sampling(temperature, top_p, top_k)
     _check(model, prompts, max_new_tokens, batch_size=batch_size, max_batch_tokens=max_batch_tokens)
@@ -99,10 +100,10 @@ def generate(
     done: dict[int, Completion] = {}
     forward = _exact_logits if exact else _own_logits
     for batch in _batches(rows, _Limits(batch_size, max_batch_tokens, max_new_tokens)):
-        for number, completion in _answers(model, forward, batch, stops, max_new_tokens, how):
-            done[number] = completion
+        for ended in _answers(model, forward, batch, stops, max_new_tokens, how):
+            done |= ended
             if progress:
-                progress(1)
+                progress(len(ended))
     return [done[i] for i in range(len(rows))]
 
 
@@ -136,8 +137,8 @@ def _batches(rows: list[_Row], limits: _Limits) -> Iterator[list[list[_Row]]]:
 
 def _answers(
     model: Any, forward: Forward, families: list[list[_Row]], stops: set[int], max_new_tokens: int, how: Sampling
-) -> Iterator[tuple[int, Completion]]:
-    """(number, completion) of the rows, as they end."""
+) -> Iterator[dict[int, Completion]]:
+    """{number: completion} of the rows that end with each token."""
     cache = growing_cache(model.config)
     ids, mask = _left_padded([family[0].prompt for family in families], model.device)
     logits = _next_logits(model, forward, ids, mask, cache)
@@ -149,17 +150,19 @@ def _answers(
     uniform = _uniform(rows, max_new_tokens if how.temperature else 1).to(mask.device)
     for step in range(max_new_tokens):
         tokens, logps = choose(logits, uniform[:, min(step, uniform.shape[1] - 1)], how)
+        ended: dict[int, Completion] = {}
         going = []
         for b, (row, token, logp) in enumerate(zip(rows, tokens.tolist(), logps.tolist(), strict=True)):
             row.logps.append(logp)
             if token in stops:
-                yield row.ended(token)
+                ended |= row.ended(token)
                 continue
             row.ids.append(_known(token, row))
             if step + 1 == max_new_tokens:
-                yield row.ended()
+                ended |= row.ended()
             else:
                 going.append(b)
+        yield ended
         if not going:
             return
         if len(going) < len(rows):

@@ -102,6 +102,14 @@ class Mesh:
         finally:
             store.set(f"{turn}/{self.rank}", outcome)
 
+    def meet(self) -> None:
+        """Wait for all ranks, however long one of them works: a collective gives up after world.TIMEOUT. Can be interrupted."""
+        store = dist.distributed_c10d._get_default_store()
+        place = f"meet/{store.add(f'meet/{self.rank}', 1)}"
+        if store.add(f"{place}/here", 1) == self.world_size:
+            store.set(f"{place}/all", "")
+        _wait_for(store, f"{place}/all", self.rank)
+
     def on_main(self, work: Callable[[], T]) -> T:
         """Run `work` on rank 0 alone, however long it takes; every rank gets the result, picklable, or its failure."""
         return self.broadcast(self.first(lambda: work() if self.is_main else cast(T, None)))

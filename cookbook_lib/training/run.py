@@ -1,6 +1,6 @@
 """A run: everything that `fit` needs, in one value, and what happens between two steps.
 
-    begin    validate before the first step (a resumed run already has)
+    begin    validate before the first step (a resumed run already has), or where a stop left a validation undone
     update   clip, refuse what is not finite, step, set the rate
     report   metrics of the step to the trackers; validation, best, early stopping; checkpoints
     end      the last checkpoint and the final model
@@ -29,7 +29,7 @@ from cookbook_lib.training.meter import SPEEDS, Meter
 from cookbook_lib.training.objectives.base import Objective
 from cookbook_lib.training.optim import sample_weights, weights_moved
 from cookbook_lib.training.plan import Plan
-from cookbook_lib.training.stop import StopRequest
+from cookbook_lib.training.stop import StoppedTraining, StopRequest, WorkLeft, stop_asked
 
 
 @dataclass
@@ -43,6 +43,7 @@ class Progress:
     worse: int = 0  # validations in a row that did not improve
     skipped: int = 0  # steps whose gradient was not finite
     skipped_in_a_row: int = 0
+    owed: dict[str, float] | None = None  # a stop left this step's validation undone: what else is to be logged with it
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,10 @@ class Run:
                 f"{self.checkpoints.folder} holds this run, and it has had all of its {self.progress.step} steps: nothing is trained. "
                 "For more, raise trainer.total_epochs; for another run, give it a folder of its own (SAVE_PATH)."
             )
-        if self.progress.step == 0 and self.config.trainer.val_at_start:
-            self._validate({})
+        if self.progress.owed is not None or (self.progress.step == 0 and self.config.trainer.val_at_start):
+            self._validate(self.progress.owed or {})
+            if self.progress.owed is not None:
+                raise self._left()
         self.meter.reset()
 
     def steps_left(self) -> Iterator[int]:
@@ -113,8 +116,13 @@ class Run:
     # -- one step ----------------------------------------------------------------------------------------------------------
 
     def micro_batches(self, step: int) -> list[Any]:
+        """Raises StoppedTraining where making them takes long and is left undone: the weights are those of the last step."""
         self.inside_step = True
-        return self.loader.step(step)
+        try:
+            return self.loader.step(step)
+        except WorkLeft:
+            self.inside_step = False
+            raise self._left() from None
 
     def update(self, step: int) -> None:
         self.inside_step = False
@@ -156,11 +164,20 @@ class Run:
         return True
 
     def stop_sentence(self) -> str:
-        reason, self_step = self.stop.reason, self.progress.step
+        reason, step = self.stop.reason, self.progress.step
         self.stop.clear()
-        return f"stopped after step {self_step} of {self.plan.total_steps} ({reason}); saved: run again to go on from there"
+        if not step:
+            return f"stopped before the first step ({reason}); there is nothing to save"
+        return f"stopped after step {step} of {self.plan.total_steps} ({reason}); saved: run again to go on from there"
 
     # -- inside ------------------------------------------------------------------------------------------------------------
+
+    def _left(self) -> StoppedTraining:
+        """What is known is saved: the work that was left undone changes no weight."""
+        if self.progress.step:
+            self._save()
+            self.checkpoints.wait()
+        return StoppedTraining(self.stop_sentence())
 
     def _step(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
@@ -186,10 +203,15 @@ class Run:
             )
 
     def _validate(self, metrics: dict[str, float]) -> None:
+        p = self.progress
         if self.val_loader is None:
             return
-        self.validated = validate(self)
-        p = self.progress
+        p.owed = metrics
+        try:
+            self.validated = validate(self)
+        except WorkLeft:
+            return
+        p.owed = None
         self.measured = Measured.among(self.validated, "val/", f"validation data, at step {p.step}")
         better = self._is_better(self.validated)
         p.worse = 0 if better else p.worse + 1
@@ -241,13 +263,17 @@ def _due(step: int, every: int | None) -> bool:
 
 @torch.no_grad()
 def validate(run: Run) -> dict[str, float]:
-    """The objective over every validation row, once: sums and counts, one division."""
+    """The objective over every validation row, once: sums and counts, one division. Raises WorkLeft, between two forwards."""
     assert run.val_loader is not None
     run.model.eval()
     run.val_meter.reset()
-    for batch in run.val_loader.epoch(run.progress.step):
-        run.val_meter.add(run.objective(run.model, batch), batch.lengths, batch.continues)
-    run.model.train()
-    rest(run.model)
+    try:
+        for batch in run.val_loader.epoch(run.progress.step):
+            if run.mesh.any(stop_asked()):
+                raise WorkLeft
+            run.val_meter.add(run.objective(run.model, batch), batch.lengths, batch.continues)
+    finally:
+        run.model.train()
+        rest(run.model)
     metrics = run.val_meter.reduce("val/")
     return {name: value for name, value in metrics.items() if name.removeprefix("val/") not in SPEEDS}

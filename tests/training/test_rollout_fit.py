@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -81,9 +82,23 @@ def test_what_a_run_leaves(trained: Run) -> None:
 def test_a_look_at_the_first_batch_counts_as_no_step(data: Path, tmp_path: Path) -> None:
     """As notebooks 32 and 33 take it: the validation before training is that of step 0."""
     run = run_of(config_of(data, tmp_path, "trainer.val_at_start=true"))
-    run.loader.step(0)
+    assert training.next_forward(run) is not None and not run.inside_step
     run.begin()
     assert [path.name for path in (tmp_path / "rollouts").glob("validation_*")] == ["validation_00000000.parquet"]
+
+
+def test_a_look_at_a_run_that_goes_on_is_at_its_own_round(data: Path, tmp_path: Path, trained: Run) -> None:
+    """It makes no round but the one that comes next, and none of a run that is finished."""
+    stopped(data, tmp_path, 3)
+    before = (tmp_path / "rollouts/round_00000000.parquet").stat().st_mtime_ns
+    run = run_of(config_of(data, tmp_path))
+    batch = training.next_forward(run)
+    assert batch is not None and run.loader.facts()["round"] == 1
+    run.objective(run.model, batch)
+    assert same(weights(training.fit(run)), weights(trained))
+    assert training.next_forward(run_of(config_of(data, tmp_path))) is None
+    assert len(list((tmp_path / "rollouts").glob("round_*"))) == 3
+    assert (tmp_path / "rollouts/round_00000000.parquet").stat().st_mtime_ns == before
 
 
 def test_of_equal_rewards_the_first_is_best(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,6 +129,45 @@ def test_stopped_and_resumed_is_bit_for_bit_the_run_left_alone(
 ) -> None:
     again = training.fit(run_of(config_of(data, stopped(data, tmp_path, step))))
     assert same(weights(again), weights(trained))
+
+
+def stop_at_answer(monkeypatch: pytest.MonkeyPatch, run: Run, number: int) -> None:
+    """Ask the run to stop when its engine is asked for the `number`-th time, for a round or a validation."""
+    seen = iter(range(1, 100))
+    engine = run.loader.maker.policy.engine
+    generate = engine.generate
+
+    def stopping(*prompts: Any, **options: Any) -> Any:
+        if next(seen) == number:
+            run.stop.request("the machine is wanted back")
+        return generate(*prompts, **options)
+
+    monkeypatch.setattr(engine, "generate", stopping)
+
+
+def test_a_stop_amid_the_first_round(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_of(config_of(data, tmp_path, "trainer.val_at_start=false"))
+    stop_at_answer(monkeypatch, run, 1)
+    with pytest.raises(StoppedTraining, match="before the first step .*wanted back.*nothing to save"):
+        training.fit(run)
+
+
+# what is answered: round 0, round 1, validation of step 3, round 2, validation of step 6
+@pytest.mark.parametrize(("number", "step"), [(2, 2), (3, 3), (5, 6)], ids=["round", "validation", "last validation"])
+def test_a_stop_amid_answers_leaves_them_undone_and_the_run_ends_as_one_left_alone(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: Run, number: int, step: int
+) -> None:
+    first = run_of(config_of(data, tmp_path, "trainer.val_at_start=false"))
+    stop_at_answer(monkeypatch, first, number)
+    with pytest.raises(StoppedTraining, match=f"after step {step} of 6.*saved"):
+        training.fit(first)
+    assert not list((tmp_path / "rollouts").glob(f"validation_{step:08d}.parquet"))
+    again = training.fit(run_of(config_of(data, tmp_path, "trainer.val_at_start=false")))
+    assert same(weights(again), weights(trained))
+    assert again.validated == trained.validated
+    logged = [row for row in read_metrics(tmp_path / "metrics.jsonl") if "val/reward" in row]
+    assert [row["step"] for row in logged] == [3, 6]
+    assert all("train/reward" in row for row in logged)
 
 
 def test_a_round_that_another_run_made_in_between_is_not_taken_up(

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from cookbook_lib.training.stop import StopRequest
+from cookbook_lib.training.stop import StopRequest, stop_asked
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
@@ -39,6 +39,15 @@ def test_clear_allows_training_to_go_on() -> None:
     stop.request()
     stop.clear()
     assert not stop.requested
+
+
+def test_work_between_steps_hears_of_it_inside_the_loop_alone() -> None:
+    stop = StopRequest()
+    stop.request()
+    assert not stop_asked()
+    with stop:
+        assert stop_asked()
+    assert not stop_asked()
 
 
 def test_works_outside_the_main_thread() -> None:

@@ -23,6 +23,7 @@ from cookbook_lib.parallel.mesh import Mesh
 from cookbook_lib.training.objectives.completion_tokens import completion_logps
 from cookbook_lib.training.rollouts.answering import together
 from cookbook_lib.training.rollouts.forwards import Forwards
+from cookbook_lib.training.stop import WorkLeft, stop_asked
 
 Tell = Callable[[CompletionBatch], Mapping[str, torch.Tensor]]  # name of a column -> (N,)
 Place = Callable[[CompletionBatch], CompletionBatch]
@@ -65,12 +66,17 @@ def resting(model: PackedModel, tell: Tell) -> Tell:
 def add_columns(
     groups: Sequence[Group], tells: Sequence[Tell], forwards: Forwards, place: Place, mesh: Mesh
 ) -> list[Group]:
-    """The groups with the columns that `tells` give, on every rank, each computed by one data-parallel group. Collective."""
+    """The groups with the columns that `tells` give, on every rank, each computed by one data-parallel group. Collective.
+
+    Raises WorkLeft, between two forwards, where a rank was asked to stop.
+    """
     mine = forwards.divide(groups)[mesh.dp_rank]
 
     def work() -> dict[tuple[int, int], dict[str, NDArray[Any]]]:
         found: dict[tuple[int, int], dict[str, NDArray[Any]]] = {}
         for parts in mine:
+            if mesh.any(stop_asked()):
+                raise WorkLeft
             batch = place(forwards.batch(groups, parts))
             columns = {name: column for tell in tells for name, column in tell(batch).items()}
             found |= _by_completion(groups, parts, columns)

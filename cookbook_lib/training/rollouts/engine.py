@@ -26,7 +26,9 @@ from cookbook_lib.models.sampling import Sampling
 from cookbook_lib.training.rollouts.weights import refresh
 
 Ids = NDArray[np.int32]
-Progress = Callable[[int], object]  # completions just finished
+Progress = Callable[
+    [int], object
+]  # completions just finished; often, with 0 too, and what it raises ends the generation
 
 
 @dataclass(frozen=True)
