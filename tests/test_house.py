@@ -74,6 +74,13 @@ def test_parameters_are_literals_with_a_type_and_help(path):
 
 
 @each_notebook
+def test_defaults_name_no_place_by_where_a_run_starts(path):
+    """JupyterLab starts in notebooks/, `cookbook run` where it was called: None, against HOME, is the same place in both."""
+    values = [ast.literal_eval(node.value) for node in tree(cells(path)[0]).body]
+    assert [value for value in values if isinstance(value, str) and value.startswith(".")] == []
+
+
+@each_notebook
 def test_notebook_cells_are_thin(path):
     code = [cell for cell in cells(path) if not is_parameters(cell)]
     lines = {cell["id"]: len([line for line in source(cell).splitlines() if line.strip()]) for cell in code}
