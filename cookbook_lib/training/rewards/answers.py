@@ -29,6 +29,7 @@ def _braced(depth: int) -> str:
 
 HASHES = re.compile(r"^[ \t]*####(?!#)(.*)$", re.MULTILINE)
 LETTER = re.compile(r"^[ \t]*A:(.*)$", re.MULTILINE)
+NEXT_LETTER = re.compile(r"^[ \t]*B:(.*)$", re.MULTILINE)
 WORD = re.compile(r"^[ \t*]*(?:Final )?Answer\**:(.*)$", re.MULTILINE | re.IGNORECASE)
 BOXED = re.compile(rf"\\boxed\{{({_braced(3)})\}}")
 BOX_ALONE = re.compile(rf"[ \t\r*$]*{BOXED.pattern}[ \t\r*$.]*")
@@ -39,12 +40,12 @@ NUMBER = re.compile(r"([-+\u2212]?)\$?((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[
 
 def gsm8k(samples: Sequence[Sample]) -> list[float | None]:
     """The number after #### or A: is the true one. None: none is stated, or several are."""
-    return [_equal_numbers(sample, HASHES, LETTER) for sample in samples]
+    return [_equal_numbers(sample, read_solution) for sample in samples]
 
 
 def char_count(samples: Sequence[Sample]) -> list[float | None]:
     r"""The number in \boxed{} is the true one. None: none is stated, or several are."""
-    return [_equal_numbers(sample, BOXED) for sample in samples]
+    return [_equal_numbers(sample, read_count) for sample in samples]
 
 
 def exact_match(samples: Sequence[Sample]) -> list[float | None]:
@@ -52,10 +53,21 @@ def exact_match(samples: Sequence[Sample]) -> list[float | None]:
     return [_equal_texts(sample) for sample in samples]
 
 
+def read_solution(text: str) -> Decimal | None:
+    """The number that a text states after #### or A:. Beside a number after B:, A: is a name in a list and no mark."""
+    listed = _numbers(final_part(text), NEXT_LETTER)
+    return read_number(text, HASHES) if listed else read_number(text, HASHES, LETTER)
+
+
+def read_count(text: str) -> Decimal | None:
+    r"""The number that a text states in \boxed{}."""
+    return read_number(text, BOXED)
+
+
 def read_number(text: str, *marks: re.Pattern[str]) -> Decimal | None:
     """The number that a text states as its answer: behind one of the marks, once, and in the last line."""
     part = final_part(text).rstrip()
-    found = [match for match in _marked(part, *marks) if number(_bare(match[1])) is not None]
+    found = _numbers(part, *marks)
     return number(_bare(found[0][1])) if _is_the_end(found, part) else None
 
 
@@ -107,14 +119,18 @@ def checks(truth: Callable[[JudgeTask], object]) -> TaskCheck:
     return check
 
 
-def _equal_numbers(sample: Sample, *marks: re.Pattern[str]) -> float | None:
-    truth, stated = true_number(sample.task), read_number(said(sample), *marks)
+def _equal_numbers(sample: Sample, read: Callable[[str], Decimal | None]) -> float | None:
+    truth, stated = true_number(sample.task), read(said(sample))
     return None if stated is None else float(stated == truth)
 
 
 def _equal_texts(sample: Sample) -> float | None:
     truth, stated = true_text(sample.task), read_text(said(sample))
     return None if stated is None else float(_comparable(stated) == truth)
+
+
+def _numbers(part: str, *marks: re.Pattern[str]) -> list[re.Match[str]]:
+    return [match for match in _marked(part, *marks) if number(_bare(match[1])) is not None]
 
 
 def _marked(part: str, *marks: re.Pattern[str]) -> list[re.Match[str]]:
