@@ -7,6 +7,7 @@ from cookbook_lib.training.builders import open_mesh as open_mesh
 from cookbook_lib.training.builders import open_model as open_model
 from cookbook_lib.training.builders import open_plan as open_plan
 from cookbook_lib.training.builders import open_run as open_run
+from cookbook_lib.training.look import next_forward as next_forward
 from cookbook_lib.training.loop import fit as fit
 from cookbook_lib.training.objectives.sft import SFT as SFT
 from cookbook_lib.training.policy_builders import open_answers as open_answers
