@@ -89,6 +89,14 @@ def test_notebook_cells_are_thin(path):
 
 
 @each_notebook
+def test_notebook_has_nothing_answered_before_its_run_is_open(path):
+    """open_run refuses another start; its answers would have replaced those of the run whose folder it is."""
+    code = "\n".join(map(source, cells(path)))
+    if "open_rollouts(" in code:
+        assert not re.search(r"\.(step|epoch|next_forward)\(", code[: code.index("open_run(")])
+
+
+@each_notebook
 def test_notebook_defines_nothing(path):
     definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     found = [cell["id"] for cell in cells(path) for node in ast.walk(tree(cell)) if isinstance(node, definitions)]
