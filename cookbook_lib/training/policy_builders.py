@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cookbook_lib.config import CookbookError
+from cookbook_lib.config.policy_schema import COMPARE_WITHIN_GROUPS
 from cookbook_lib.config.schema import Config
 from cookbook_lib.data.judge.records import JudgeTask
 from cookbook_lib.data.judge.rubrics import Rubric, load_rubric
@@ -113,11 +114,12 @@ def open_rewards(config: Config, data: Data) -> Reward:
 
 def open_answers(config: Config, base: Base, mesh: Mesh, model: PackedModel, reference: PackedModel | None) -> Policy:
     """Who answers a round's prompts, and the forwards that training takes over the answers before it learns from them."""
-    at, values = config.rollout.temperature, config.algorithm.adv_estimator == "gae"
-    tells = [policy_columns(model, mesh, temperature=at, values=values)]
+    at, estimator = config.rollout.temperature, config.algorithm.adv_estimator
+    tells = [policy_columns(model, mesh, temperature=at, values=estimator == "gae")]
     if reference is not None:
         tells.append(reference_columns(reference, mesh, temperature=at))
-    return Policy(model, _engine(config, base, mesh, model), tells, advantages_by(config.algorithm), at)
+    engine, by_group = _engine(config, base, mesh, model), estimator in COMPARE_WITHIN_GROUPS
+    return Policy(model, engine, tells, advantages_by(config.algorithm), at, by_group)
 
 
 def open_rollouts(

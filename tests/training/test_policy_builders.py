@@ -85,6 +85,14 @@ def test_the_own_engine_gets_its_budget_which_no_round_is_known_by(tmp_path):
     assert few.settings == many.settings
 
 
+@pytest.mark.parametrize(("estimator", "by_group"), [("rloo", True), ("gae", False), ("remax", False)])
+def test_groups_without_spread_are_counted_where_they_teach_nothing(tmp_path, estimator, by_group):
+    run = open_recipe(
+        config_of(tmp_path, "helpfulness", f"algorithm.adv_estimator={estimator}"), make_mesh(device="cpu")
+    )
+    assert run.loader.policy.by_group is by_group
+
+
 def test_a_thinking_judge_is_prompted_to_think(tmp_path):
     """By a template that knows enable_thinking: else it would always find an empty thought that is closed."""
     ends = [

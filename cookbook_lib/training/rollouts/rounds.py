@@ -55,13 +55,15 @@ class Rules:
 @dataclass
 class Policy:
     """Who answers and who learns; training and validation have it in common. tells: the training's forwards over a round
-    (columns.py), old_logps among them; temperature: at which they take them, None: not known."""
+    (columns.py), old_logps among them; temperature: at which they take them, None: not known; by_group: it learns nothing from
+    a group without spread."""
 
     model: PackedModel
     engine: Engine
     tells: Sequence[Tell]
     settle: Settle
     temperature: float | None = None
+    by_group: bool = True
 
 
 @dataclass
@@ -90,10 +92,10 @@ class RoundMaker:
         seconds = self.mesh.broadcast(time.perf_counter() - begin)
         facts = over_all(answered) | {
             ROUND_WEIGHT: sum(len(one.totals) for one in answered) / sum(len(one.totals) for one in settled),
-            f"{ROUND}filtered_groups": 1 - sum(one.spread for one in answered) / len(answered),
             f"{ROUND}generation_batches": batches,
             f"{ROUND}rollout_seconds": seconds / self.rules.updates,
             f"{ROUND}rollout_share": self._share(seconds),
+            **self._filtered(answered),
         }
         return [replace(one, group=with_stats(one.group, **facts)) for one in settled], answered, seconds
 
@@ -169,6 +171,12 @@ class RoundMaker:
             for group, own in zip(told, means, strict=True)
         ]
         return [replace(one, group=group) for one, group in zip(answered, marked, strict=True)]
+
+    def _filtered(self, answered: Sequence[Answered]) -> dict[str, float]:
+        """The share of the groups without spread, where nothing is learned from them."""
+        if not self.policy.by_group:
+            return {}
+        return {f"{ROUND}filtered_groups": 1 - sum(one.spread for one in answered) / len(answered)}
 
     def _share(self, seconds: float) -> float:
         """Of the time since the last round was ready, that of making this one; NaN for the first."""

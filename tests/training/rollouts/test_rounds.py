@@ -119,6 +119,15 @@ def test_groups_without_spread_are_left_out_and_counted():
     assert maker.policy.engine.calls == [(0.9, 16)] and seconds > 0
 
 
+def test_an_estimator_that_compares_no_group_leaves_none_out():
+    """PPO with one completion a prompt: no group has a spread, and all are learned from."""
+    maker = maker_of(n=1, algorithm=AlgorithmConfig(adv_estimator="reinforce_plus_plus"))
+    maker.policy.by_group = False
+    chosen, _, _ = maker.make(0)
+    assert len(chosen) == 4 and "round_generation_batches" in chosen[0].group.stats
+    assert "round_filtered_groups" not in chosen[0].group.stats
+
+
 def test_without_the_filter_all_stay():
     chosen, answered, _ = maker_of().make(0)
     assert rows(chosen) == rows(answered)
