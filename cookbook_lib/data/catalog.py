@@ -18,12 +18,27 @@ EMBEDDED_ROWS = 8000
 
 SHAREGPT = "anon8231489123/ShareGPT_Vicuna_unfiltered/ShareGPT_V3_unfiltered_cleaned_split.json"
 
+# Beside the scored responses: comparisons by people, and scores in lists, one of each annotator.
+HELPSTEER2_PARTS = ("preference", "disagreements")
+
 PUBLISHED = (
     Source("sharegpt", "sharegpt", "conversations of {from, value}", SHAREGPT),
     Source("alpaca", "alpaca", "instruction, input, output | response", "tatsu-lab/alpaca"),
     Source("openai", "openai", "messages of {role, content, tool_calls, ...}"),
-    Source("helpsteer2", "helpsteer2", "prompt, response, five scores; SFT keeps the correct", "nvidia/HelpSteer2"),
-    Source("judge", "judge", "verdicts with critiques, from scored or compared responses", "nvidia/HelpSteer2"),
+    Source(
+        "helpsteer2",
+        "helpsteer2",
+        "prompt, response, five scores; SFT keeps the correct",
+        "nvidia/HelpSteer2",
+        parts=HELPSTEER2_PARTS,
+    ),
+    Source(
+        "judge",
+        "judge",
+        "verdicts with critiques, from scored or compared responses",
+        "nvidia/HelpSteer2",
+        parts=HELPSTEER2_PARTS,
+    ),
     Source("gym", "gym", "NeMo Gym rollouts with rewards"),
     Source("gsm8k", "gsm8k", "grade-school mathematics with worked answers", "openai/gsm8k#main"),
 )

@@ -31,7 +31,7 @@ from cookbook_lib.data.origin import Origin, RowError
 from cookbook_lib.data.parquet import ConversationWriter, RecordWriter, publish_split
 from cookbook_lib.data.records import Conversation
 from cookbook_lib.data.report import Report, nothing_kept
-from cookbook_lib.data.sources import Row, Source, generated_rows, read_rows, source_named
+from cookbook_lib.data.sources import Row, Source, generated_rows, own_inputs, read_rows, source_named
 from cookbook_lib.data.splits import Groups, check_ratio, stratum_of
 
 
@@ -165,7 +165,7 @@ def rows_of(job: Preparation, source: Source, report: Report) -> Iterator[Row]:
     if source.generate and not job.inputs:
         rows = generated_rows(source.name, source.generate(job.limit, job.seed), report)
     else:
-        rows = read_rows(list(job.inputs) or f"hub:{source.hub}", report)
+        rows = read_rows(list(own_inputs(source, job.inputs, report)) or f"hub:{source.hub}", report)
     limited = rows if job.limit < 0 else islice(rows, job.limit)
     return iter(tqdm(limited, unit=" rows", disable=not job.progress, file=sys.stderr))
 

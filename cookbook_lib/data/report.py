@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -29,6 +30,7 @@ class Report:
     def __init__(self, dropped_file: Path | None = None, unit: str = "conversations") -> None:
         self.unit = unit  # what rows become: "conversations", "pairs", ...
         self.files: dict[str, Counter[str]] = {}
+        self.aside: list[str] = []
         self.counts: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self.repairs: Counter[str] = Counter()
@@ -40,6 +42,10 @@ class Report:
     def strict() -> Report:
         """A report that raises at the first broken row."""
         return _StrictReport()
+
+    def leave_aside(self, files: Iterable[str]) -> None:
+        """These files of a folder are not the source's, and are not read."""
+        self.aside.extend(files)
 
     def open_file(self, file: str) -> None:
         """Reading of a file begins."""
@@ -106,8 +112,9 @@ class Report:
         names = ("rows_read", "rows_refused", "rows_skipped", f"{self.unit}_dropped", "kept")
         dropped = {reason: {"count": n, "first": self.examples[reason]} for reason, n in self.reasons.most_common()}
         files = [{"file": file, **counts} for file, counts in self.files.items()]
+        aside = [file for file in self.aside if file not in self.files]
         totals = {name: self.counts[name] for name in names}
-        return {**totals, "files": files, "dropped": dropped, "repaired": dict(self.repairs)}
+        return {**totals, "files": files, "left_aside": aside, "dropped": dropped, "repaired": dict(self.repairs)}
 
     def _leave_out(self, origin: Origin, reason: str, detail: dict[str, Any]) -> None:
         self.reasons[reason] += 1
@@ -140,6 +147,8 @@ def table(summary: dict[str, Any]) -> str:
     """The short table of a summary, for a terminal."""
     lengths, splits = summary["lengths"], summary["splits"]
     lines = [f"{summary['rows_read']:>10,}  rows read ({summary['rows_per_second']:,} rows/s)"]
+    if aside := summary["left_aside"]:
+        lines += [f"{len(aside):>10,}  files left aside, whose rows are of another kind: {', '.join(aside)}"]
     lines += [f"{entry['count']:>10,}  dropped: {reason}" for reason, entry in summary["dropped"].items()]
     lines += [f"{count:>10,}  kept {what}" for what, count in summary["repaired"].items()]
     lines += [f"{summary['kept']:>10,}  {summary.get('unit') or summary.get('kind', 'conversations')} kept"]

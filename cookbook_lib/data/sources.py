@@ -1,7 +1,8 @@
 """Where rows come from: files, folders, the hub, a frame in memory, a function of yours. Always as a stream.
 
     read_rows("train.jsonl.gz")                 .jsonl .json .parquet, each also .gz where that makes sense
-    read_rows("folder/")                        every such file under it, in name order
+    read_rows("folder/")                        every such file under it, in name order; of a published data set whose
+                                                folders hold rows of several kinds, those of the source (own_inputs)
     read_rows("hub:openai/gsm8k#main:test")     Hugging Face hub: hub:name[#config][:split] or hub:name/file
     read_rows(frame)                            a pandas DataFrame
 
@@ -54,6 +55,10 @@ class Source:
     about: str
     hub: str | None = None
     generate: Generator | None = None
+    parts: tuple[str, ...] = ()
+    """subfolders of the data set as published whose rows are of another kind than the others'"""
+    part: str = ""
+    """the one of them that is read; "" is what stands in none of them"""
 
 
 READERS: dict[str, Reader] = {}
@@ -110,6 +115,12 @@ def read_rows(inputs: Any, report: Report) -> Iterator[Row]:
                 yield from _file_rows(path, report)
 
 
+def own_inputs(source: Source, inputs: Iterable[str], report: Report) -> Iterator[str]:
+    """The inputs, a folder as published by the files of it that are the source's; the others are told to the report."""
+    for name in inputs:
+        yield from [name] if is_hub(name) else map(str, _own_files(source, Path(name), report))
+
+
 def generated_rows(name: str, rows: Iterable[dict[str, Any]], report: Report) -> Iterator[Row]:
     """Rows that do not stand in a file, under the name of what makes them."""
     report.open_file(name)
@@ -131,6 +142,19 @@ def files_of(path: Path) -> list[Path]:
     if not found:
         raise CookbookError(f"folder {path} has no file that ends in {', '.join(_suffixes())}; name the right folder")
     return found
+
+
+def _own_files(source: Source, folder: Path, report: Report) -> list[Path]:
+    """A folder that has nothing in the source's place is not as published, and is read as a whole."""
+    files = files_of(folder)
+    own = [file for file in files if _is_own(file.relative_to(folder), source)]
+    if own:
+        report.leave_aside(str(file) for file in files if not _is_own(file.relative_to(folder), source))
+    return own or files
+
+
+def _is_own(file: Path, source: Source) -> bool:
+    return next((name for name in file.parts[:-1] if name in source.parts), "") == source.part
 
 
 def _file_rows(path: Path, report: Report) -> Iterator[Row]:

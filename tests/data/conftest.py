@@ -1,7 +1,10 @@
-"""A small byte-level BPE tokenizer that has the control tokens of every preset, built here: nothing is downloaded."""
+"""A small byte-level BPE tokenizer that has the control tokens of every preset, and HelpSteer2's folder, built here: nothing
+is downloaded."""
 
+import json
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -54,3 +57,24 @@ def make_tokenizer() -> Callable[..., PreTrainedTokenizerFast]:
 def shared_tokenizer() -> Callable[..., PreTrainedTokenizerFast]:
     """One for many examples, not to be changed."""
     return lru_cache(bpe_tokenizer)
+
+
+@pytest.fixture
+def helpsteer2_folder(tmp_path: Path) -> Path:
+    """HelpSteer2 as it is published: scores of 40 responses and of 4 more, 10 comparisons, 10 rows of scores in lists."""
+    folder, names = tmp_path / "HelpSteer2", ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
+    compared = [("response_1", "answer 0"), ("response_2", "answer 1"), ("preference_strength", -2)]
+    scored = [
+        {"prompt": f"question {n // 2}", "response": f"answer {n % 2}", **dict.fromkeys(names, n % 2 * 4)}
+        for n in range(44)
+    ]
+    files = {
+        "train.jsonl": scored[:40],
+        "validation.jsonl": scored[40:],
+        "preference/preference.jsonl": [{"prompt": f"question {n}", **dict(compared)} for n in range(10)],
+        "disagreements/disagreements.jsonl": [row | {name: [0, 4] for name in names} for row in scored[:10]],
+    }
+    for name, rows in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder

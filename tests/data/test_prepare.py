@@ -36,6 +36,18 @@ def prepared(tmp_path, *arguments):
     return code, output, report
 
 
+@pytest.mark.parametrize(
+    ("arguments", "kept"), [("helpsteer2", 22), ("helpsteer2 --min-correctness 0", 44), ("judge --orders both", 88)]
+)
+def test_helpsteer2_as_it_is_published(helpsteer2_folder, tmp_path, capsys, arguments, kept):
+    code, _, report = prepared(tmp_path, "--source", *arguments.split(), "--input", helpsteer2_folder)
+    assert (code, report["rows_read"], report["kept"], report["rows_refused"]) == (0, 44, kept, 0)
+    aside = [str(helpsteer2_folder / name / f"{name}.jsonl") for name in ("disagreements", "preference")]
+    assert report["left_aside"] == aside
+    told = f"2  files left aside, whose rows are of another kind: {', '.join(aside)}"
+    assert told in capsys.readouterr().out
+
+
 def test_files_and_figures(tmp_path, capsys):
     bad = ["{broken", {"conversations": [{"from": "narrator", "value": "x"}]}, {"conversations": [EXCHANGE[0]]}]
     doubled = {"conversations": [{"from": "human", "value": "Hi 3"}, {"from": "gpt", "value": "Hello 3"}]}

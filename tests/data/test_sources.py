@@ -10,8 +10,10 @@ import pytest
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data import sources
+from cookbook_lib.data.catalog import SOURCES
 from cookbook_lib.data.report import Report
-from cookbook_lib.data.sources import read_rows, register_reader, register_source, source_named
+from cookbook_lib.data.reward.catalog import REWARD_SOURCES
+from cookbook_lib.data.sources import files_of, own_inputs, read_rows, register_reader, register_source, source_named
 
 ROWS = [{"n": 1, "text": "one"}, {"n": 2, "text": "two"}]
 
@@ -31,6 +33,49 @@ def test_a_folder_is_its_data_files_in_name_order(tmp_path):
     assert [row for _, row in found] == ROWS
     assert [origin.file for origin, _ in found] == [str(tmp_path / "a.json"), str(tmp_path / "b" / "second.jsonl")]
     assert report.counts["rows_read"] == 2
+
+
+SCORED, COMPARED = ("train.jsonl", "validation.jsonl"), ("preference/preference.jsonl",)
+
+
+@pytest.mark.parametrize(
+    ("source", "folder", "own"),
+    [
+        (SOURCES["helpsteer2"], "", SCORED),
+        (SOURCES["judge"], "", SCORED),
+        (REWARD_SOURCES["helpsteer2"], "", SCORED),
+        (REWARD_SOURCES["helpsteer2-preference"], "", COMPARED),
+        (SOURCES["judge"], "preference", COMPARED),
+        (REWARD_SOURCES["helpsteer2"], "preference/preference.jsonl", COMPARED),
+        (REWARD_SOURCES["preferences"], "", ("disagreements/disagreements.jsonl", *COMPARED, *SCORED)),
+    ],
+)
+def test_of_a_published_folder_a_source_reads_its_own_files(helpsteer2_folder, source, folder, own):
+    report = Report()
+    given = [str(helpsteer2_folder / folder), "hub:owner/name"]
+    assert list(own_inputs(source, given, report)) == [*(str(helpsteer2_folder / name) for name in own), given[1]]
+    read = helpsteer2_folder / folder
+    others = [str(file) for file in files_of(read) if file.relative_to(helpsteer2_folder).as_posix() not in own]
+    assert report.summary()["left_aside"] == others
+
+
+def test_what_another_input_names_is_not_left_aside(helpsteer2_folder):
+    report = Report()
+    given = [str(helpsteer2_folder), str(helpsteer2_folder / "preference")]
+    assert len(list(read_rows(list(own_inputs(SOURCES["judge"], given, report)), report))) == 54
+    assert report.summary()["left_aside"] == [str(helpsteer2_folder / "disagreements/disagreements.jsonl")]
+
+
+def test_a_folder_without_the_sources_own_place_is_read_whole(tmp_path):
+    for name in ("mine/a.jsonl", "mine/preference/b.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(json.dumps(ROWS[0]))
+    named = str(tmp_path / "mine/preference")
+    assert list(own_inputs(SOURCES["judge"], [named], Report())) == [f"{named}/b.jsonl"]
+    assert list(own_inputs(SOURCES["sharegpt"], [str(tmp_path)], Report())) == [
+        f"{tmp_path}/mine/a.jsonl",
+        f"{named}/b.jsonl",
+    ]
 
 
 def test_parquet_and_frames_give_plain_rows(tmp_path):

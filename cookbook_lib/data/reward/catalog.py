@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from cookbook_lib.data.catalog import EMBEDDED_ROWS
+from cookbook_lib.data.catalog import EMBEDDED_ROWS, HELPSTEER2_PARTS
 from cookbook_lib.data.reward import converters as converters
 from cookbook_lib.data.sources import Generator, Source
 from cookbook_lib.data.synthetic import embedded_rows
@@ -22,13 +22,19 @@ OASST = "OpenAssistant/oasst1/2023-04-12_oasst_ready.trees.jsonl.gz"
 
 PUBLISHED = (
     Source(
-        "helpsteer2", "helpsteer2", "prompt, response, five scores 0-4; pairs of both responses", "nvidia/HelpSteer2"
+        "helpsteer2",
+        "helpsteer2",
+        "prompt, response, five scores 0-4; pairs of both responses",
+        "nvidia/HelpSteer2",
+        parts=HELPSTEER2_PARTS,
     ),
     Source(
         "helpsteer2-preference",
         "helpsteer2-preference",
         "the same prompts, responses compared by people, -3..3",
         "nvidia/HelpSteer2/preference/preference.jsonl.gz",
+        parts=HELPSTEER2_PARTS,
+        part="preference",
     ),
     Source("helpsteer3", "helpsteer3", "context, two responses, preference -3..3", "nvidia/HelpSteer3#preference"),
     Source("ultrafeedback", "ultrafeedback", "four rated completions; binarized files, too", "openbmb/UltraFeedback"),

@@ -72,6 +72,42 @@ def test_pairs_files_and_figures(tmp_path, capsys):
     assert printed.err == ""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "rows_read", "kept"),
+    [
+        ("helpsteer2 --kind scores", 44, 44),
+        ("helpsteer2 --kind score-judge", 44, 44),
+        ("helpsteer2 --kind pairs", 44, 22),
+        ("helpsteer2 --kind preference-judge", 44, 44),
+        ("helpsteer2-preference", 10, 10),
+    ],
+)
+def test_helpsteer2_as_it_is_published(helpsteer2_folder, tmp_path, capsys, arguments, rows_read, kept):
+    given = ("--source", *arguments.split(), "--input", helpsteer2_folder)
+    code, _, report = prepared(tmp_path, *given)
+    assert (code, report["rows_read"], report["kept"], report["dropped"]) == (0, rows_read, kept, {})
+    files, aside = [entry["file"] for entry in report["files"]], report["left_aside"]
+    assert len(files) + len(aside) == 4
+    told = f"{len(aside)}  files left aside, whose rows are of another kind: {', '.join(aside)}"
+    assert told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fix"),
+    [
+        ("--kind score-judge", "ask for pairs, or name a file of scored responses"),
+        ("--kind scores", "ask for pairs, or name a file of scored responses"),
+        ("--aspect correctness", "leave --aspect out, or name a file of scored responses"),
+    ],
+)
+def test_scores_of_comparisons_are_refused_with_their_file(helpsteer2_folder, tmp_path, capsys, arguments, fix):
+    file = helpsteer2_folder / "preference/preference.jsonl"
+    code, *_ = prepared(tmp_path, "--source", "helpsteer2", "--input", file, *arguments.split())
+    assert code == 2
+    rule = "row 1: response is missing, but a score is of one response, and this row compares two"
+    assert f"{file}: every one of its 10 rows cannot be used; {rule}; {fix}" in capsys.readouterr().err
+
+
 def test_ties_are_kept_when_asked_and_said(tmp_path):
     rows = [preferred(n, score_chosen=5.0, score_rejected=5.0 - n % 2) for n in range(20)]
     path = rows_file(tmp_path / "rows.jsonl", *rows)

@@ -21,7 +21,7 @@ from cookbook_lib.data.converters.fields import text_field
 from cookbook_lib.data.converters.helpsteer2 import HIGHEST, SCORES, prompt_turns
 from cookbook_lib.data.converters.judge import same_prompt
 from cookbook_lib.data.messages import Message
-from cookbook_lib.data.origin import RowError, RowSkipped, refuse
+from cookbook_lib.data.origin import MISSING, RowError, RowSkipped, refuse
 from cookbook_lib.data.reward.ranking import ranked_pairs
 from cookbook_lib.data.reward.records import PreferencePair, RewardRecord, ScoredResponse
 from cookbook_lib.data.reward.registry import Kind, Made, RewardOptions, register_reward_converter, user_turn
@@ -54,10 +54,12 @@ def from_preference(row: dict[str, Any], kind: Kind, options: RewardOptions) -> 
 
 
 def compared(row: Mapping[str, Any], kind: Kind, options: RewardOptions, source: str) -> PreferencePair:
-    """A comparison by strength -> one pair; raises CookbookError where scores were asked for."""
+    """A comparison by strength -> one pair; raises RowError where scores were asked for."""
     comparison = comparison_of(row)
     if kind == "scores" or options.aspect:
-        raise CookbookError("these rows compare two responses and score neither; leave --kind scores and --aspect out")
+        fix = "ask for pairs" if kind == "scores" else "leave --aspect out"
+        rule = "a score is of one response, and this row compares two"
+        refuse("response", MISSING, rule, f"{fix}, or name a file of scored responses")
     first, second, strength = comparison.first, comparison.second, comparison.strength
     chosen, rejected = (first, second) if strength <= 0 else (second, first)
     return PreferencePair(_prompt(row), chosen, rejected, float(abs(strength)), strength == 0, source=source)

@@ -284,8 +284,6 @@ def test_rows_that_break_the_format(source, row, sentence):
     ("source", "row", "kind", "aspect", "sentence"),
     [
         ("helpsteer2", STEER, "scores", "wit", "aspect 'wit' is not scored here; choose from helpfulness"),
-        ("helpsteer2", COMPARED, "scores", "", "score neither"),
-        ("helpsteer2", COMPARED, "pairs", "correctness", "score neither"),
         ("ultrafeedback", feedback(completion("a")), "scores", "wit", "aspect 'wit' is not scored here"),
         ("ultrafeedback", binarized(), "pairs", "honesty", "leave --aspect out"),
     ],
@@ -296,4 +294,7 @@ def test_what_a_source_cannot_make(source, row, kind, aspect, sentence):
 
 
 def test_scores_of_a_file_without_scores():
+    neither = "response is missing, but a score is of one response, and this row compares two"
+    assert refused("helpsteer2", COMPARED, kind="scores") == neither
+    assert refused("helpsteer2", COMPARED, aspect=weights_from("correctness")) == neither
     assert "scores are made of score_chosen" in refused("ultrafeedback", binarized(), kind="scores")
