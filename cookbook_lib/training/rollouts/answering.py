@@ -5,6 +5,8 @@
     rank 1                       1   3   5   7
     then                       everybody gets everything: rewards and advantages look at the whole round
 
+Where prompts do not divide so, above all where ranks are more than prompts, a prompt's completions are dealt in parts.
+
 What completion i of prompt r says in round k is drawn from (seed, k, r, i) alone: not from how many ranks there are, nor from
 what shares its batch (but for rounding).
 """
@@ -21,8 +23,12 @@ from cookbook_lib.config import CookbookError
 from cookbook_lib.models.sampling import Sampling
 from cookbook_lib.parallel.mesh import Mesh
 from cookbook_lib.training.rollouts.engine import Engine, Generated
+from cookbook_lib.training.rollouts.forwards import EVEN
+from cookbook_lib.training.stop import WorkLeft, stop_asked
 
 T = TypeVar("T")
+Share = tuple[int, tuple[int, ...]]  # (place of a prompt, which of its seeds)
+_LEFT = ""  # what one rank says to the others of work that it left, having been asked to stop
 
 
 @dataclass(frozen=True)
@@ -44,26 +50,67 @@ def answer(
 ) -> list[Generated]:
     """A completion for each seed of each prompt, in their order, the same on every rank. Collective.
 
-    What fails on one rank is raised on all, as a CookbookError on the others.
+    What fails on one rank is raised on all, as a CookbookError on the others; WorkLeft where one was asked to stop amid it.
     """
-    order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
-    mine = order[mesh.rank :: mesh.world_size]
-    total = sum(len(seeds[i]) for i in mine)
+    mine = dealt(prompts, seeds, mesh.world_size)[mesh.rank]
+    total = sum(len(some) for _, some in mine)
 
-    def work() -> dict[int, Generated]:
+    def work() -> dict[Share, Generated]:
         with _bar(total, title, mesh) as bar:
             made = engine.generate(
-                [prompts[i] for i in mine],
+                [prompts[i] for i, _ in mine],
                 max_new_tokens=asking.max_new_tokens,
                 how=asking.how,
                 stop_ids=asking.stop_ids,
-                seeds=[seeds[i] for i in mine],
-                progress=bar.update,
+                seeds=[[seeds[i][k] for k in some] for i, some in mine],
+                progress=lambda finished: _count(bar, finished),
             )
         return dict(zip(mine, made, strict=True))
 
-    found = {i: generated for part in together(mesh, work) for i, generated in part.items()}
-    return [found[i] for i in range(len(prompts))]
+    found = {share: generated for part in together(mesh, work) for share, generated in part.items()}
+    parts: list[list[Generated]] = [[] for _ in prompts]
+    for share in sorted(found):
+        parts[share[0]].append(found[share])
+    return [_joined(own) for own in parts]
+
+
+def dealt(prompts: Sequence[Sequence[int]], seeds: Sequence[Sequence[int]], ranks: int) -> list[list[Share]]:
+    """[rank] -> prompts, longest first, and which of their seeds: all; but where the busiest rank would then have over a tenth more
+    completions than the mean, each prompt in as few parts as prevent it, or come nearest."""
+    order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
+    total, tried = sum(map(len, seeds)), []
+    for parts in range(1, max(map(len, seeds), default=1) + 1):
+        shares = _in_parts(order, seeds, parts)
+        tried.append([shares[rank::ranks] for rank in range(ranks)])
+        if _busiest(tried[-1]) * ranks <= EVEN * total:
+            return tried[-1]
+    return min(tried, key=_busiest)
+
+
+def _in_parts(order: Sequence[int], seeds: Sequence[Sequence[int]], parts: int) -> list[Share]:
+    """Each prompt's seeds in `parts` runs, or one each where there are fewer."""
+    runs = [(i, np.array_split(np.arange(len(seeds[i])), parts)) for i in order]
+    return [(i, tuple(run.tolist())) for i, own in runs for run in own if len(run)]
+
+
+def _busiest(hands: Sequence[Sequence[Share]]) -> int:
+    """Completions of the rank that has most."""
+    return max(sum(len(some) for _, some in hand) for hand in hands)
+
+
+def _joined(parts: Sequence[Generated]) -> Generated:
+    """Of one prompt, in the order of its seeds."""
+    return Generated(
+        tuple(ids for part in parts for ids in part.completions),
+        tuple(finished for part in parts for finished in part.finished),
+        tuple(logps for part in parts for logps in part.logps),
+    )
+
+
+def _count(bar: tqdm, finished: int) -> None:
+    bar.update(finished)
+    if stop_asked():
+        raise WorkLeft
 
 
 def _bar(total: int, title: str, mesh: Mesh) -> tqdm:
@@ -82,20 +129,28 @@ def _bar(total: int, title: str, mesh: Mesh) -> tqdm:
 
 
 def together(mesh: Mesh, work: Callable[[], T]) -> list[T]:
-    """Every rank's `work()`, by rank, on every rank; a failure on one is a failure on all. Collective."""
+    """Every rank's `work()`, by rank, on every rank, however long it takes. Collective.
+
+    A failure on one is a failure on all; where none failed, WorkLeft on one is WorkLeft on all.
+    """
     failure: Exception | None = None
-    outcome: tuple[T | None, str] = (None, "")
+    outcome: tuple[T | None, str | None] = (None, _LEFT)
     try:
-        outcome = (work(), "")
+        outcome = (work(), None)
+    except WorkLeft:
+        pass
     except Exception as error:
         failure = error
         outcome = (None, str(error) if isinstance(error, CookbookError) else f"{type(error).__name__}: {error}")
+    mesh.meet()
     outcomes = mesh.gather(outcome)
     if failure is not None:
         raise failure
     for rank, (_, problem) in enumerate(outcomes):
         if problem:
             raise CookbookError(f"{problem} (on rank {rank})")
+    if any(problem == _LEFT for _, problem in outcomes):
+        raise WorkLeft
     return [result for result, _ in outcomes]  # type: ignore[misc]  # those that failed have raised
 
 
