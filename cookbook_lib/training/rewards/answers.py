@@ -80,10 +80,9 @@ def read_text(text: str) -> str | None:
     return _bare(found[0][1]) or None if _is_the_end(found, part) else None
 
 
-def read_answer(text: str) -> str | None:
-    """The answer in any of the forms above, as text."""
-    lettered = read_number(text, LETTER)
-    return read_text(text) if lettered is None else str(lettered)
+def states_answer(text: str) -> bool:
+    """Whether any of the rewards above reads an answer in it."""
+    return any(read(text) is not None for read in (read_solution, read_count, read_text))
 
 
 def number(text: str) -> Decimal | None:

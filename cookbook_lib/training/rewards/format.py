@@ -4,6 +4,7 @@
     preference   "Preference: A"
     answer       "#### 72", "Answer: teal", "\\boxed{3}", or tool calls            answers.py, tool_calls.py
 
+An answer is in the asked form where any of the rewards for answers reads one: beside such a reward, it takes nothing away.
 Unread text earns the lowest there is with or without it. What it adds is a difference, in a group where every verdict is
 wrong, between those that are verdicts and those that are none.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cookbook_lib.data.judge.verdicts import read_preference, read_score
-from cookbook_lib.training.rewards.answers import read_answer
+from cookbook_lib.training.rewards.answers import states_answer
 from cookbook_lib.training.rewards.base import RewardFunction, Sample, said
 from cookbook_lib.training.rewards.tool_calls import read_calls
 
@@ -34,4 +35,4 @@ def has_verdict(sample: Sample, lowest: int, highest: int) -> bool:
         return read_score(text, lowest, highest) is not None
     if sample.task.kind == "preference":
         return read_preference(text) is not None
-    return read_answer(text) is not None or read_calls(text) is not None
+    return states_answer(text) or read_calls(text) is not None

@@ -43,6 +43,23 @@ def test_no_verdict_in_it(sample):
     assert (result.total.tolist(), result.parsed.tolist()) == ([0.0], [False])
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("gsm8k", "So \\boxed{72}.\n#### 72"),
+        ("gsm8k", "#### Step 1\n48 + 24\n#### 72"),
+        ("gsm8k", "Answer: 48 first\n#### 72"),
+        ("gsm8k", "A: 72"),
+        ("char_count", "Answer: \\boxed{72}"),
+        ("char_count", "#### Counted\n\\boxed{72}"),
+        ("exact_match", "72"),
+    ],
+)
+def test_it_takes_nothing_from_an_answer_that_another_reward_reads(name, text):
+    both = open_reward(RewardConfig(functions=[name, "format"]), max_new_tokens=8)
+    assert both([answer(text, "72")]).total.tolist() == [2.0]
+
+
 def test_dapo_by_hand():
     """Longest 20,480, buffer 4,096: free up to 16,384, then linear, -1 at the end."""
     lengths = np.array([1, 16_384, 16_385, 18_432, 20_480, 30_000])

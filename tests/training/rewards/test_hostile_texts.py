@@ -85,3 +85,14 @@ def test_every_pair_of_pieces_is_read_or_not_and_raises_nothing():
         samples = [sampled(kind, text, i) for i, text in enumerate(texts)]
         for name in [*names, "format"]:
             assert set(open_reward(RewardConfig(functions=[name]), max_new_tokens=8)(samples).parts) == {name}
+
+
+@given(text=TEXTS)
+@settings(max_examples=300, deadline=None)
+def test_format_reads_what_any_reward_of_answers_reads(text):
+    read = {
+        name: open_reward(RewardConfig(functions=[name]), max_new_tokens=8)([answer(text, truth)]).parsed[0]
+        for names, truth in ((ASKED["answer"][1], "72"), (ASKED["calls"][1], CALL), (["format"], "72"))
+        for name in names
+    }
+    assert read.pop("format") == any(read.values())
