@@ -25,6 +25,7 @@ from sft_first_world import CLASSES, Judged, halved
 
 from cookbook_lib.data.reward.ceiling import best_accuracy
 from cookbook_lib.display import saved_arms
+from cookbook_lib.training.embedded import tiny_folder
 
 T975 = {
     1: 12.706,
@@ -87,8 +88,16 @@ def summary(given: dict[str, Any], checkpoints: dict[str, Any], rates: dict[str,
         "checkpoints": checkpoints,
         "chosen_lr": {arm: rates[arm] for arm in NAMES},
         "test_pairs": {panel: len(members) for panel, members in tests.items()},
+        "parameters": parameters(),
         "settings": {name: given[name] for name in settings},
     }
+
+
+def parameters() -> int:
+    """Of the embedded model, by its shape alone."""
+    with torch.device("meta"):
+        shape = transformers.AutoConfig.from_pretrained(tiny_folder())
+        return transformers.AutoModelForCausalLM.from_config(shape).num_parameters()
 
 
 def difference(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
@@ -124,7 +133,7 @@ def limits(tests: dict[str, list[Judged]]) -> dict[str, dict[str, float]]:
 
 def markdown(name: str, content: dict[str, Any]) -> str:
     """The tables and how they came about."""
-    s = content["settings"]
+    s, size = content["settings"], content["parameters"] / 1e6
     chosen = ", ".join(f"{NAMES[arm]} {rate:g}" for arm, rate in content["chosen_lr"].items())
     tried, n = ", ".join(f"{rate:g}" for rate in s["rates"]), content["test_pairs"]
     versions = f"Python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}"
@@ -132,7 +141,7 @@ def markdown(name: str, content: dict[str, Any]) -> str:
 
 ![accuracy of reward models by size of preference data]({name}.svg)
 
-Larkspur Lane (`cookbook_lib/data/larkspur.py`), the embedded model (1.6 M parameters), {len(s["seeds"])} seeds, each with its own
+Larkspur Lane (`cookbook_lib/data/larkspur.py`), the embedded model ({size:.1f} M parameters), {len(s["seeds"])} seeds, each with its own
 preference pairs, order, validation and test pairs; random weights are drawn anew for each seed, the SFT models are the same
 for all. In half of the pairs both answers look alike and a fact decides; in the other half the form does (padded, garbled,
 off-topic). Test pairs of all seeds: {n["recall"]:,} decided by a fact from memory, {n["reading"]:,} by one in the prompt, {n["form"]:,} by

@@ -82,7 +82,7 @@ def train_tokenizer(texts: Iterable[str], chat_template: str, vocab_size: int) -
 
 
 def random_model(tokenizer: PreTrainedTokenizerFast, seed: int, **shape: int) -> Qwen3ForCausalLM:
-    """About 1.6 M parameters by default; the vocabulary is rounded up to a multiple of 64."""
+    """About 1.3 M parameters with the embedded texts; the vocabulary is rounded up to a multiple of 64."""
     fields = dict(
         hidden_size=160, intermediate_size=448, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, head_dim=40,
         max_position_embeddings=32768,
