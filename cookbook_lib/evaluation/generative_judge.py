@@ -22,16 +22,25 @@ from cookbook_lib.data.judge.prompts import PROMPT_VERSION, compare_prompt, scal
 from cookbook_lib.data.judge.rubrics import Rubric, load_rubric
 from cookbook_lib.data.judge.verdicts import preference_reading, score_reading
 from cookbook_lib.evaluation.generators import Answers, Generator, Progress, Written
-from cookbook_lib.evaluation.judges import Key, Messages, ScoreJudge, Verdict, key_of
+from cookbook_lib.evaluation.judges import Key, Mark, Messages, Refused, ScoreJudge, Verdict, identity, key_of, reasons
 from cookbook_lib.evaluation.transcripts import Statement
 from cookbook_lib.evaluation.votes import Combine, Vote, both_orders, preference_of, score_of, verdict_for
 
 Kind = Literal["score", "preference"]
 Order = Literal["shown", "both"]
 Scale = tuple[int, int]  # the lowest and the highest score
-Asked = Messages | CookbookError  # a prompt, or why there is none
 WARM = 0.7  # the temperature of several votes, unless another is given
 CUT = "cut at max_new_tokens"
+
+
+class NoPrompt(NamedTuple):
+    """What no prompt could be made of, and why."""
+
+    about: bytes
+    why: str
+
+
+Asked = Messages | NoPrompt
 
 
 @dataclass(frozen=True)
@@ -54,15 +63,6 @@ class Swap(NamedTuple):
     shown: Verdict
     swapped: Verdict
     prompt: Key
-
-
-class Mark(NamedTuple):
-    """How much a judge had said at some time; what it says later can be told apart by it."""
-
-    judgements: int = 0
-    swaps: int = 0
-    transcript: int = 0
-    unscored: int = 0
 
 
 class GenerativeJudge:
@@ -101,7 +101,7 @@ class GenerativeJudge:
         self.judgements: dict[bytes, Judgement] = {}  # all that was ever said, by prompt
         self.swaps: dict[tuple[bytes, bytes], Swap] = {}  # of pairs asked both ways round
         self.transcript: list[Statement] = []
-        self.unscored: list[str] = []  # why prompts could not be asked, as RewardJudge's
+        self.refused: list[Refused] = []  # as RewardJudge's: a prompt each time that it could not be asked
         self.notes: list[str] = []
 
     @property
@@ -110,9 +110,14 @@ class GenerativeJudge:
         drawn = f"{self.votes} votes at temperature {self.temperature:g}" if self.votes > 1 else "one text a prompt"
         return f"writes its verdicts: prompts {PROMPT_VERSION}, rubric {self.rubric.title}, {drawn}"
 
+    @property
+    def unscored(self) -> list[str]:
+        """Why prompts could not be asked: a sentence each."""
+        return reasons(self.refused)
+
     def mark(self) -> Mark:
         """How much it has said so far."""
-        return Mark(len(self.judgements), len(self.swaps), len(self.transcript), len(self.unscored))
+        return Mark(len(self.judgements), len(self.swaps), len(self.transcript), len(self.refused))
 
     def score(self, conversations: Sequence[Messages]) -> list[float | None]:
         """One score for each conversation, whose last message is the answer, on the rubric's levels."""
@@ -144,7 +149,7 @@ class GenerativeJudge:
         found = self.ask("preference", [*shown, *swapped], ["ab"] * n + ["ba"] * n)
         read = [preference_of(one.votes) for one in found]
         for i, (one, two) in enumerate(zip(shown, swapped, strict=True)):
-            if not isinstance(one, CookbookError) and not isinstance(two, CookbookError):
+            if not isinstance(one, NoPrompt) and not isinstance(two, NoPrompt):
                 key = _digest("preference", one), _digest("preference", two)
                 self.swaps[key] = Swap(verdict_for(read[i]), verdict_for(read[n + i]), key_of(prompts[i]))
         return list(zip(read[:n], read[n:], strict=True))
@@ -152,7 +157,7 @@ class GenerativeJudge:
     def ask(self, kind: Kind, prompts: Sequence[Asked], orders: Sequence[str] | None = None) -> list[Judgement]:
         """Put prompts as they are; each distinct one is asked once. orders: what the transcript says of each."""
         said = list(orders) if orders is not None else ["ab" if kind == "preference" else ""] * len(prompts)
-        given = {i: one for i, one in enumerate(prompts) if not isinstance(one, CookbookError)}
+        given = {i: one for i, one in enumerate(prompts) if not isinstance(one, NoPrompt)}
         keys = {i: _digest(kind, prompt) for i, prompt in given.items()}
         first = {key: i for i, key in reversed(keys.items()) if key not in self.judgements}
         new = sorted(first.values())
@@ -161,14 +166,17 @@ class GenerativeJudge:
         written = self.generator.write(asked, seeds, temperature=self.temperature, progress=self.progress)
         for i, texts in zip(new, written, strict=True):
             self.judgements[keys[i]] = self._heard(kind, given[i], said[i], texts)
-        return [
-            self._refused(kind, prompt) if isinstance(prompt, CookbookError) else self.judgements[keys[i]]
+        found = [
+            Judgement(kind, (), refused=prompt.why) if isinstance(prompt, NoPrompt) else self.judgements[keys[i]]
             for i, prompt in enumerate(prompts)
         ]
+        about = [prompt.about if isinstance(prompt, NoPrompt) else keys[i] for i, prompt in enumerate(prompts)]
+        self.refused += [(what, one.refused) for what, one in zip(about, found, strict=True) if one.refused]
+        return found
 
     def _heard(self, kind: Kind, prompt: Messages, order: str, texts: Answers) -> Judgement:
         if isinstance(texts, CookbookError):
-            return self._refused(kind, texts)
+            return Judgement(kind, (), refused=str(texts))
         scale = scale_asked(_plain(prompt)) or self.scale
         votes, faults = zip(*(_read(kind, one, scale) for one in texts), strict=True)
         if self.keep:
@@ -177,10 +185,6 @@ class GenerativeJudge:
                 for n, (one, vote, fault) in enumerate(zip(texts, votes, faults, strict=True))
             ]
         return Judgement(kind, votes, faults, tuple(len(one.text) for one in texts))
-
-    def _refused(self, kind: Kind, why: CookbookError) -> Judgement:
-        self.unscored.append(str(why))
-        return Judgement(kind, (), refused=str(why))
 
     def _shown(self, prompts: Sequence[Messages], a: Sequence[str], b: Sequence[str]) -> list[Asked]:
         rows = zip(prompts, a, b, strict=True)
@@ -233,7 +237,7 @@ def _tried(make: Callable[..., Messages], *given: Any) -> Asked:
     try:
         return make(*given)
     except CookbookError as error:
-        return error
+        return NoPrompt(identity(given), str(error))
 
 
 def _digest(kind: Kind, prompt: Messages) -> bytes:

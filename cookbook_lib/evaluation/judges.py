@@ -11,13 +11,23 @@ Both methods take many at once, so that a judge can pack; results come in the or
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from cookbook_lib.config import CookbookError
 
 Messages = Sequence[Mapping[str, Any]]
 Verdict = Literal["A", "B", "tie"] | None
 Key = tuple[tuple[str, str], ...]
+Refused = tuple[bytes, str]  # what could not be asked (an `identity`), and why
+
+
+class Mark(NamedTuple):
+    """How much a judge had said at some time; what it says later can be told apart by it."""
+
+    judgements: int = 0
+    swaps: int = 0
+    transcript: int = 0
+    refused: int = 0
 
 
 class Judge(Protocol):
@@ -57,6 +67,16 @@ def answered(prompt: Messages, answer: str) -> list[dict[str, Any]]:
 def key_of(conversation: Messages) -> Key:
     """What makes two conversations the same to a judge: who said what, in which order."""
     return tuple((str(message["role"]), message.get("content") or "") for message in conversation)
+
+
+def identity(asked: object) -> bytes:
+    """What tells it from others, in a few bytes."""
+    return hashlib.blake2b(repr(asked).encode("utf-8", "replace"), digest_size=16).digest()
+
+
+def reasons(refused: Sequence[Refused]) -> list[str]:
+    """Why, once for each that could not be asked, however often it came up."""
+    return list(dict(refused).values())
 
 
 def told_apart(names: Sequence[str]) -> list[str]:

@@ -13,16 +13,16 @@ from typing import Any
 
 from cookbook_lib.data.judge.records import JudgeTask
 from cookbook_lib.data.reward.records import PreferencePair, ScoredResponse
-from cookbook_lib.evaluation.generative_judge import GenerativeJudge, Mark
+from cookbook_lib.evaluation.generative_judge import GenerativeJudge
 from cookbook_lib.evaluation.judge_report import JudgeReport, side_by_side
 from cookbook_lib.evaluation.judged_pairs import report_on
 from cookbook_lib.evaluation.judged_tasks import judge_tasks, score_agreement
-from cookbook_lib.evaluation.judges import answered
+from cookbook_lib.evaluation.judges import Mark, answered, reasons
 from cookbook_lib.evaluation.measure import counted
 from cookbook_lib.evaluation.probes import probes
 from cookbook_lib.evaluation.reward_judge import RewardJudge
 from cookbook_lib.evaluation.transcripts import write_transcript
-from cookbook_lib.evaluation.writing import START, length_drift, writing
+from cookbook_lib.evaluation.writing import length_drift, writing
 
 SCALE = "exact, off by and kappa suppose scores on the scale of the data; spearman does not"
 OpenJudge = RewardJudge | GenerativeJudge
@@ -51,12 +51,12 @@ def reports_on_scores(
     found = []
     for judge in judges:
         _watched(judge, "scores", len(shown), watch)
-        before = judge.mark() if isinstance(judge, GenerativeJudge) else START
+        before = judge.mark()
         sections = {"scores": score_agreement(judge.score(shown), truth, groups=groups, seed=seed)}
         judge.progress = None
         if isinstance(judge, GenerativeJudge):
             sections["writing"] = writing(judge, since=before, seed=seed)
-        found.append(JudgeReport(judge.name, sections, {}, (SCALE, *unscored(judge))))
+        found.append(JudgeReport(judge.name, sections, {}, (SCALE, *unscored(judge, before))))
     return found
 
 
@@ -67,22 +67,23 @@ def reports_on_tasks(
     found = []
     for judge in (one for one in judges if isinstance(one, GenerativeJudge)):
         _watched(judge, "tasks", len(tasks) * judge.votes, watch)
+        before = judge.mark()
         sections = judge_tasks(judge, tasks, seed=seed)
         judge.progress = None
-        notes = (f"{judge.name} {judge.about}; here each prompt as it was prepared", *unscored(judge))
+        notes = (f"{judge.name} {judge.about}; here each prompt as it was prepared", *unscored(judge, before))
         found.append(JudgeReport(judge.name, sections, {}, notes))
     return found
 
 
 def marks(judges: Sequence[OpenJudge]) -> list[Mark]:
     """How much each judge has said so far."""
-    return [judge.mark() if isinstance(judge, GenerativeJudge) else START for judge in judges]
+    return [judge.mark() for judge in judges]
 
 
 def reports_on_writing(judges: Sequence[OpenJudge], since: Sequence[Mark], *, seed: int = 0) -> list[JudgeReport]:
     """One report for each judge that wrote something since a mark (benchmarks say nothing of how it was written)."""
     return [
-        JudgeReport(judge.name, {"writing": writing(judge, since=mark, seed=seed)}, {}, tuple(unscored(judge)))
+        JudgeReport(judge.name, {"writing": writing(judge, since=mark, seed=seed)}, {}, tuple(unscored(judge, mark)))
         for judge, mark in zip(judges, since, strict=True)
         if isinstance(judge, GenerativeJudge) and len(judge.judgements) > mark.judgements
     ]
@@ -103,11 +104,14 @@ def drift_rows(judges: Sequence[OpenJudge], *, seed: int = 0) -> list[dict[str, 
     ]
 
 
-def unscored(judge: OpenJudge) -> list[str]:
-    """What a reader must know of the questions that a judge could not be asked."""
-    if not judge.unscored:
+def unscored(judge: OpenJudge, since: Mark) -> list[str]:
+    """What a reader must know of what a judge could not be asked since a mark, however often it came up."""
+    why = reasons(judge.refused[since.refused :])
+    if not why:
         return []
-    return [f"{counted(len(judge.unscored), 'answer')} of {judge.name} without a score; the first: {judge.unscored[0]}"]
+    if isinstance(judge, GenerativeJudge):
+        return [f"{counted(len(why), 'prompt')} that {judge.name} could not be asked; the first: {why[0]}"]
+    return [f"{counted(len(why), 'answer')} of {judge.name} without a score; the first: {why[0]}"]
 
 
 def write_transcripts(judges: Sequence[OpenJudge], folder: Path) -> list[Path]:
@@ -129,14 +133,17 @@ def _on_pairs(
     votes = judge.votes if isinstance(judge, GenerativeJudge) else 1
     _watched(judge, "pairs", 2 * len(pairs) * votes, watch)
 
+    before, lacking = judge.mark(), list[str]()
+
     def more() -> dict[str, Any]:
         judge.progress = None  # probes ask as much again, and nobody has counted how much
+        lacking.extend(unscored(judge, before))  # of the pairs; what probes could not ask, their own figures say
         return probes(judge, pairs, seed=seed)
 
     found = report_on(judge, pairs, training=training, more=more, seed=seed)
     if isinstance(judge, GenerativeJudge):
         found = replace(found, notes=(*found.notes, f"{judge.name} {judge.about}"))
-    return replace(found, notes=(*found.notes, *judge.notes, *unscored(judge)))
+    return replace(found, notes=(*found.notes, *judge.notes, *lacking))
 
 
 def _watched(judge: OpenJudge, what: str, total: int, watch: Watch | None) -> None:

@@ -15,8 +15,9 @@ import numpy as np
 
 from cookbook_lib.data.judge.verdicts import final_part
 from cookbook_lib.evaluation.bias import position_bias
-from cookbook_lib.evaluation.generative_judge import CUT, GenerativeJudge, Judgement, Mark
+from cookbook_lib.evaluation.generative_judge import CUT, GenerativeJudge, Judgement
 from cookbook_lib.evaluation.intervals import group_index, mean_by_group, ratio, share_by_group
+from cookbook_lib.evaluation.judges import Mark, reasons
 from cookbook_lib.evaluation.measure import Floats, Measure, counted, joined, undefined
 from cookbook_lib.evaluation.metrics import correlation
 from cookbook_lib.evaluation.transcripts import Statement
@@ -35,7 +36,7 @@ def writing(judge: GenerativeJudge, *, since: Mark = START, seed: int = 0) -> Fi
     if not heard:
         return {"verdicts that could be read": SILENT}
     found = {
-        "verdicts that could be read": _read(heard, len(judge.unscored) - since.unscored, seed),
+        "verdicts that could be read": _read(heard, len(reasons(judge.refused[since.refused :])), seed),
         "texts cut at max_new_tokens": _share(heard, lambda one: [fault == CUT for fault in one.faults], seed),
         "characters a text": _mean_length(heard, seed),
     }

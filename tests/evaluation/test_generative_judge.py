@@ -124,6 +124,7 @@ def test_what_cannot_be_asked_fails_alone():
     assert judge.score(talks) == [None, 3, None]
     assert len(judge.unscored) == 2 and "too long by far" in judge.unscored
     assert any("the last message is the response that is judged" in sentence for sentence in judge.unscored)
+    assert judge.score(talks) == [None, 3, None] and len(judge.unscored) == 2, "asked again, they are the same"
 
 
 def test_a_judge_of_single_answers_compares_by_its_scores():

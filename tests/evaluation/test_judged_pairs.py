@@ -2,6 +2,7 @@
 
 import pytest
 
+from cookbook_lib.config import CookbookError
 from cookbook_lib.data.reward.records import PreferencePair
 from cookbook_lib.evaluation.generative_judge import GenerativeJudge, ScoringJudge
 from cookbook_lib.evaluation.intervals import Interval
@@ -10,6 +11,7 @@ from cookbook_lib.evaluation.judged_pairs import judged_pairs, preferences_of, r
 from cookbook_lib.evaluation.judged_tasks import score_agreement
 from cookbook_lib.evaluation.judges import LengthJudge
 from cookbook_lib.evaluation.measure import Measure, undefined
+from cookbook_lib.evaluation.panel import reports_on_pairs
 from cookbook_lib.evaluation.probes import probes
 from tests.evaluation.scripted import Scripted, asked, right
 
@@ -111,3 +113,21 @@ def test_probes_of_a_judge_that_compares():
     assert formatted.value == pytest.approx((10 + 8 / 2) / 18), "its + is a list's mark; without it nothing is good"
     assert found["both ways round"]["same verdict both ways round"].value == 1
     assert found["junk"]["better answers that beat politeness"].value == 1
+
+
+def test_what_could_not_be_asked_counts_once_and_in_its_own_report():
+    """One answer too long, in a pair that is asked both ways round: two prompts, however often; other rows have none."""
+
+    def say(judged, seed):
+        return CookbookError("too long") if any("answer 3" in one for one in judged.responses) else right(judged, seed)
+
+    judge = GenerativeJudge(Scripted(say, name="writes"))
+
+    def notes(pairs):
+        (report,) = reports_on_pairs([judge], pairs)
+        return [note for note in report.notes if "could not be asked" in note]
+
+    said = ["2 prompts that writes could not be asked; the first: too long"]
+    assert notes(PAIRS) == said
+    assert notes([TIE, PreferencePair(tuple(asked("another?")), "+ one", "- two")]) == []
+    assert notes(PAIRS) == said, "the same rows lack the same, also when nothing is asked anew"
