@@ -1,4 +1,4 @@
-"""Texts of completions: special tokens go, but for the tags that tell reasoning from what is said."""
+"""Texts of completions: special tokens go, but for the tags of reasoning and of tool calls."""
 
 from types import SimpleNamespace
 
@@ -10,6 +10,7 @@ from cookbook_lib.data.records import Conversation
 from cookbook_lib.data.written import texts_of
 from cookbook_lib.evaluation import answers
 from cookbook_lib.models.generate import Completion
+from cookbook_lib.training.rewards.tool_calls import read_calls
 
 TAGS = ["[THINK]", "[/THINK]", "<seed:think>", "</seed:think>", "<reasoning>", "</reasoning>"]
 SAID = {
@@ -36,6 +37,18 @@ def test_reasoning_s_tags_stay(tokenizer, text, score):
     (read,) = texts_of(tokenizer, [[*ids, tokenizer.eos_token_id]])
     assert read == text, "and the end token goes"
     assert read_score(read) == score
+
+
+def test_a_tool_call_s_tags_stay(tokenizer):
+    """Where they are special tokens, its text without them is no call."""
+    tokenizer.add_tokens(
+        [AddedToken(tag, special=True) for tag in ("<think>", "</think>", "<tool_call>", "</tool_call>")]
+    )
+    text = '<think>Look it up.</think><tool_call>{"name": "find", "arguments": {"word": "owl"}}</tool_call>'
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    (read,) = texts_of(tokenizer, [[*ids, tokenizer.eos_token_id]])
+    assert read == text
+    assert read_calls(read) == read_calls(text) is not None
 
 
 def test_without_tags_texts_are_the_tokenizer_s_own(tokenizer):
