@@ -170,6 +170,17 @@ def test_a_stop_amid_answers_leaves_them_undone_and_the_run_ends_as_one_left_alo
     assert all("train/reward" in row for row in logged)
 
 
+def test_a_stop_amid_a_look_leaves_the_round_undone(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_of(config_of(data, tmp_path))
+    stop_at_answer(monkeypatch, run, 1)
+    with pytest.raises(StoppedTraining, match="before the first step"):
+        training.next_forward(run)
+    assert not list((tmp_path / "rollouts").glob("round_*")) and not run.inside_step
+    assert training.next_forward(run) is not None
+
+
 def test_a_round_that_another_run_made_in_between_is_not_taken_up(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
