@@ -12,6 +12,7 @@ and forwards (packing.balance) never changes what it holds, so neither layout no
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,10 +37,20 @@ def squares(examples: Examples) -> np.ndarray:
     return examples.lengths**2 if found is None else found
 
 
+@dataclass(frozen=True)
+class Load:
+    """What one forward has to do."""
+
+    tokens: int
+    positions: int  # computed: tokens and padding
+    cost: float
+
+
 class Batches(Protocol):
     """What a run asks of whoever makes its batches: a Loader, or answers made on the way (training/rollouts)."""
 
     batch_size: int  # rows of a step
+    pieces: int  # into which a step can be divided over ranks: its rows, or the completions of its prompts
     max_tokens: int  # of a forward
     max_rows: int | None
     quadratic: float
@@ -48,8 +59,7 @@ class Batches(Protocol):
     def examples(self) -> Any: ...
     def steps(self, epochs: float) -> int: ...
     def rows(self, step: int) -> np.ndarray: ...
-    def layout(self, step: int) -> list[list[list[int]]]: ...
-    def positions(self, rows: list[int]) -> int: ...
+    def loads(self, step: int) -> list[list[Load]]: ...
     def step(self, step: int) -> list[Any]: ...
     def epoch(self, done: int = 0) -> Iterator[Any]: ...
     def facts(self) -> dict[str, Any]: ...
@@ -81,7 +91,7 @@ class Loader:
         place: Callable[[Any], Any] = lambda batch: batch,
     ) -> None:
         self.examples, self.seed, self.shuffle = examples, seed, shuffle
-        self.batch_size = min(batch_size, len(examples))  # a step never holds a row twice within an epoch
+        self.batch_size = self.pieces = min(batch_size, len(examples))  # a step never holds a row twice within an epoch
         self.max_tokens, self.max_rows, self.ranks, self.rank = max_tokens, max_rows, ranks, rank
         self.multiple, self.pad_id, self.quadratic, self.place = multiple, pad_id, quadratic, place
         self.padded, self.collate = padded, collate[padded]
@@ -116,6 +126,15 @@ class Loader:
             (rank, number, [int(lengths[row]) for row in rows])
             for rank, part in enumerate(self.layout(step))
             for number, rows in enumerate(part)
+        ]
+
+    def loads(self, step: int) -> list[list[Load]]:
+        """[rank][forward] of the whole world's step."""
+        lengths = self.examples.lengths
+        costs = lengths + self.quadratic * squares(self.examples)
+        return [
+            [Load(int(lengths[rows].sum()), self.positions(rows), float(costs[rows].sum())) for rows in rank]
+            for rank in self.layout(step)
         ]
 
     def positions(self, rows: list[int]) -> int:

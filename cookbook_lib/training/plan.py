@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cookbook_lib.config import CookbookError
-from cookbook_lib.data.loader import Batches, Examples, squares
+from cookbook_lib.data.loader import Batches, Examples
 from cookbook_lib.parallel.mesh import Mesh
 
 LOOK_AT = 50  # steps whose layout is worked out for the table
@@ -64,7 +64,10 @@ def make_plan(
     rows = len(loader.examples)
     problems = [
         p
-        for p in (_too_few(rows, batch_size, mesh.dp, row), _bad_split(batch_size, micro_batch_size, mesh.dp, loader))
+        for p in (
+            _too_few(rows, batch_size, mesh.dp, row, loader),
+            _bad_split(batch_size, micro_batch_size, mesh.dp, loader),
+        )
         if p
     ]
     if problems:
@@ -88,20 +91,26 @@ def make_plan(
         tokens_per_forward=sum(look["tokens"] for look in looked) / (forwards * mesh.dp),
         filled=sum(look["tokens"] for look in looked) / sum(look["computed"] for look in looked),
         imbalance=sum(look["slowest"] for look in looked) / sum(look["mean"] for look in looked),
-        notes=(*_notes(rows, batch_size, mesh.dp, row), *notes),
+        notes=(*_notes(rows, batch_size, mesh.dp, row, loader), *notes),
         row=row,
     )
 
 
-def _too_few(rows: int, batch_size: int, dp: int, row: str) -> str | None:
+def _too_few(rows: int, batch_size: int, dp: int, row: str, loader: Batches) -> str | None:
+    if loader.pieces >= dp:
+        return None
+    if row == "prompt":
+        return (
+            f"a step has {loader.pieces} completions (data.train_batch_size / rollout.updates prompts, rollout.n of each), which "
+            f"gives some of the {dp} data-parallel ranks nothing to do: raise train_batch_size or n, lower updates, or use fewer "
+            "processes."
+        )
     if batch_size < dp:
         return (
             f"data.train_batch_size={batch_size} gives some of the {dp} data-parallel ranks nothing to do: use at least {dp}, "
             "fewer processes, or a larger ulysses_sequence_parallel_size."
         )
-    if rows < dp:
-        return f"data.train_files hold {rows} usable {row}s for {dp} data-parallel ranks: give more data or use fewer processes."
-    return None
+    return f"data.train_files hold {rows} usable {row}s for {dp} data-parallel ranks: give more data or use fewer processes."
 
 
 def _bad_split(batch_size: int, micro: int, dp: int, loader: Batches) -> str | None:
@@ -116,12 +125,16 @@ def _bad_split(batch_size: int, micro: int, dp: int, loader: Batches) -> str | N
     )
 
 
-def _notes(rows: int, batch_size: int, dp: int, row: str) -> list[str]:
-    notes = []
-    if batch_size % dp:
-        near = f"{batch_size // dp * dp} or {-(-batch_size // dp) * dp}"
+def _notes(rows: int, batch_size: int, dp: int, row: str, loader: Batches) -> list[str]:
+    notes, step = [], loader.batch_size if row == "prompt" else batch_size
+    if step < dp:
         notes.append(
-            f"{batch_size} {row}s over {dp} ranks: {batch_size / dp:.1f} each on average ({near} would divide evenly)"
+            f"a step's {step} {row}s over {dp} ranks: groups of completions are cut, and each part computes its prompt again"
+        )
+    elif step % dp:
+        near = f"{step // dp * dp} or {-(-step // dp) * dp}"
+        notes.append(
+            f"a step's {step} {row}s over {dp} ranks: {step / dp:.1f} each on average ({near} would divide evenly)"
         )
     if rows < batch_size:
         notes.append(f"there are only {rows} {row}s: a step holds all of them, not {batch_size}")
@@ -129,15 +142,12 @@ def _notes(rows: int, batch_size: int, dp: int, row: str) -> list[str]:
 
 
 def _look(loader: Batches, step: int) -> dict[str, float]:
-    layout = loader.layout(step)
-    lengths = loader.examples.lengths
-    costs = lengths + loader.quadratic * squares(loader.examples)
-    mine = [[row for forward in rank for row in forward] for rank in layout]
-    work = [float(costs[rows].sum()) for rows in mine]
+    ranks = loader.loads(step)
+    work = [sum(load.cost for load in rank) for rank in ranks]
     return {
-        "forwards": len(layout[0]),
-        "tokens": sum(int(lengths[rows].sum()) for rows in mine),
-        "computed": sum(loader.positions(forward) for rank in layout for forward in rank),
+        "forwards": len(ranks[0]),
+        "tokens": sum(load.tokens for rank in ranks for load in rank),
+        "computed": sum(load.positions for rank in ranks for load in rank),
         "slowest": max(work),
         "mean": sum(work) / len(work),
     }

@@ -80,6 +80,21 @@ def test_fewer_conversations_than_ranks_is_explained() -> None:
         plan(rows=3, batch=8, dp=4)
 
 
+def test_a_step_of_prompts_is_divided_by_its_completions() -> None:
+    """Of a round's 8 prompts a step has 4; with 4 completions of each."""
+
+    def step_of(dp: int) -> Plan:
+        loader = Loader(Rows(50), batch_size=4, max_tokens=128, ranks=dp)
+        loader.pieces = 16
+        return plan(dp=dp, loader=loader, row="prompt")
+
+    (note,) = step_of(16).notes
+    assert note.startswith("a step's 4 prompts over 16 ranks: groups of completions are cut")
+    assert not step_of(4).notes
+    with pytest.raises(CookbookError, match=r"a step has 16 completions .* some of the 17 data-parallel ranks nothing"):
+        step_of(17)
+
+
 def test_the_padded_form_names_the_nearest_sizes_that_divide() -> None:
     with pytest.raises(CookbookError, match=r"20 is not a multiple .* = 8.* 16, 24"):
         plan(batch=20, dp=2, padded=True)

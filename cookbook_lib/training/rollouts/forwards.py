@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cookbook_lib.data.completions import CompletionBatch, Group, pack_completions, pad_completions
+from cookbook_lib.data.loader import Load
 from cookbook_lib.data.packing import balance
 
 Part = tuple[int, tuple[int, ...]]  # (place of a group in a list, which of its completions)
@@ -67,6 +68,13 @@ class Forwards:
         make = pad_completions if self.padded else pack_completions
         chosen = [groups[place].take(some) for place, some in parts]
         return make(chosen, pad_id=self.pad_id, multiple=self.multiple, like=groups[0])
+
+    def load(self, groups: Sequence[Group], parts: Sequence[Part]) -> Load:
+        """What the forward of `batch` computes."""
+        lengths = [groups[place].take(some).tokens for place, some in parts]
+        width, count = (max(lengths, default=1), max(len(parts), 1)) if self.padded else (max(sum(lengths), 1), 1)
+        positions = -(-width // self.multiple) * self.multiple * count
+        return Load(sum(lengths), positions, sum(self._cost(groups, part) for part in parts))
 
     # -- inside ------------------------------------------------------------------------------------------------------------
 

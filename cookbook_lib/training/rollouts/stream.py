@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.data.completions import CompletionBatch, Group
-from cookbook_lib.data.packing import balance
+from cookbook_lib.data.loader import Load
 from cookbook_lib.parallel.mesh import Mesh
 from cookbook_lib.training.rollouts.columns import Place
 from cookbook_lib.training.rollouts.forwards import Forwards
@@ -36,7 +36,7 @@ from cookbook_lib.training.rollouts.weights import weights_sum
 
 
 class RolloutStream:
-    """The batches of reinforcement learning, with a loader's face: step, steps, rows, layout, positions, epoch.
+    """The batches of reinforcement learning, with a loader's face: step, steps, rows, loads, epoch.
 
     folder: the run's, where rounds are kept; None keeps nothing, and a run that goes on inside a round makes the round anew with
     the weights that it has by then. settings: further things that a round depends on (the reward's config, and the version of
@@ -71,6 +71,7 @@ class RolloutStream:
         self.settings = _digest([_told(rules), getattr(tasks, "fingerprint", len(tasks)), settings])
         self.say = say if mesh.is_main else lambda news: None
         self.batch_size = max(rules.batch_size // rules.updates, 1)  # prompts of a step
+        self.pieces = self.maker.order.least // rules.updates * rules.n
         self.max_tokens, self.quadratic = forwards.max_tokens, forwards.quadratic
         self.unread = False  # nothing of the last round could be read
         self.round: Round | None = None  # the one that the last step was of
@@ -86,17 +87,11 @@ class RolloutStream:
         """Prompts of the round that step `step` belongs to; the first ones, if more are asked."""
         return self.maker.order.rows(step // self.rules.updates)
 
-    def layout(self, step: int) -> list[list[list[int]]]:
-        """[rank][forward] -> prompts, as the step would be divided if all groups became as long as they can."""
+    def loads(self, step: int) -> list[list[Load]]:
+        """[rank][forward], as the step would be divided if all groups became as long as they can."""
         rows = np.array_split(self.rows(step), self.rules.updates)[step % self.rules.updates]
-        lengths = np.minimum(self.examples.lengths[rows], self.max_tokens).tolist()
-        parts = balance(lengths, self.forwards.ranks, max_tokens=self.max_tokens, quadratic=self.quadratic)
-        return [[[int(rows[i]) for i in forward] for forward in rank] for rank in parts]
-
-    def positions(self, rows: list[int]) -> int:
-        """Positions that a forward over these prompts computes, likewise."""
-        width = max(int(self.examples.lengths[rows].sum()), 1)
-        return -(-width // self.forwards.multiple) * self.forwards.multiple
+        groups = [self._longest(int(row)) for row in rows]
+        return [[self.forwards.load(groups, parts) for parts in rank] for rank in self.forwards.divide(groups)]
 
     def step(self, step: int) -> list[CompletionBatch]:
         """This rank's forwards of one optimizer step; every rank gets the same number."""
@@ -134,6 +129,11 @@ class RolloutStream:
         self.recalled = facts
 
     # -- inside ------------------------------------------------------------------------------------------------------------
+
+    def _longest(self, row: int) -> Group:
+        """The prompt with n completions, none of which ended by itself."""
+        n, answer = self.rules.n, np.zeros(self.rules.asking.max_new_tokens, np.int32)
+        return Group(row, self.examples[row].ids, (answer,) * n, (False,) * n)
 
     def _made(self, number: int) -> Round:
         weights = self._weights()

@@ -35,6 +35,7 @@ def test_every_completion_is_computed_once(sizes, ranks, most, padded, share):
     assert sorted(computed) == [(g, i) for g, group in enumerate(groups) for i in range(len(group.completions))]
     for forward in (forward for rank in divided for forward in rank):
         batch = laid.batch(groups, forward)
+        assert laid.load(groups, forward).positions == batch.input_ids.numel()
         if padded:
             assert len(forward) <= 2 and len(batch.input_ids) <= max(2, 1)
         else:

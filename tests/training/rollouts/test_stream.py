@@ -58,10 +58,14 @@ def test_its_steps_and_its_looks_are_a_loader_s(mesh) -> None:
     assert stream.steps(1.0) == 6 and stream.batch_size == 2 and stream.max_tokens == 48
     assert len(stream.examples) == 10
     assert stream.examples.lengths.tolist() == [n + 4 * MOST for n in Prompts.of(10).lengths]
-    layout = stream.layout(1)
-    asked = sorted(row for rank in layout for forward in rank for row in forward)
-    assert asked == sorted(stream.rows(1)[2:].tolist())
-    assert stream.positions([0]) == stream.examples.lengths[0]
+    (forwards,) = stream.loads(1)
+    assert sum(load.tokens for load in forwards) == stream.examples.lengths[stream.rows(1)[2:]].sum()
+    assert all(load.positions == load.tokens <= stream.max_tokens for load in forwards)
+
+
+def test_groups_that_ranks_would_wait_for_are_cut_in_its_look_too(mesh) -> None:
+    stream = stream_of(mesh, model_of(mesh), own=rules(updates=2), forwards={"ranks": 8})
+    assert stream.pieces == 8 and all(load.tokens > MOST for rank in stream.loads(0) for load in rank)
 
 
 def test_validation_gives_every_prompt_once_and_writes_it(mesh, tmp_path: Path) -> None:
