@@ -81,6 +81,11 @@ class Kernel:
         self.manager.interrupt_kernel()
         return self.collect(message, timeout)
 
+    def interrupt(self) -> None:
+        """Interrupt, and wait for the kernel's word that it did: what is executed next comes by another channel."""
+        self.client.control_channel.send(self.client.session.msg("interrupt_request", {}))
+        assert self.client.get_control_msg(timeout=30)["msg_type"] == "interrupt_reply"
+
     def collect(self, message_id: str, timeout: float = 60) -> Result:
         result, start = Result(), time.monotonic()
         while time.monotonic() - start < timeout:

@@ -99,7 +99,7 @@ def test_an_interrupt_ends_the_cell_on_every_rank(kernel, code):
 
 
 def test_an_interrupt_while_idle_changes_nothing(kernel):
-    kernel.manager.interrupt_kernel()
+    kernel.interrupt()
     assert kernel.value("total()") == 3.0
 
 
