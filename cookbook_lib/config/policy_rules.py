@@ -35,10 +35,20 @@ def check_policy(config: Config) -> Broken:
 
 
 def policy_notes(config: Config) -> Iterator[str]:
-    """What may be set, since verl's scripts carry it along, though it has no effect here."""
-    if config.recipe in GENERATIVE and config.rollout.updates == 1 and (keys := [*changed(config, *CLIPS)]):
+    """What may be set, since verl's scripts carry it along, though it has no effect here.
+
+    The recipe's own clip is not noted: it is there for the recipe's own number of updates, which a rehearsal lowers.
+    """
+    keys = [key for key in changed(config, *CLIPS) if not _from_recipe(config, key)]
+    if config.recipe in GENERATIVE and config.rollout.updates == 1 and keys:
         reason = "rollout.updates=1: a round is learned from by the weights that answered it"
         yield f"{reason}, and no clip is reached ({', '.join(keys)})"
+
+
+def _from_recipe(config: Config, key: str) -> bool:
+    """It stands in the recipe's own file, which alone says what recipe it is."""
+    file = config.origins.get("recipe", "default").rpartition(":")[0]
+    return bool(file) and config.origins.get(key, "default").startswith(f"{file}:")
 
 
 def _smoothing(config: Config) -> Broken:

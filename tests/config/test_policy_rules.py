@@ -192,9 +192,14 @@ def test_a_clip_that_is_never_reached_is_noted(load, overrides, named):
     assert not list(policy_notes(load(POINTS, *overrides.split(), "rollout.updates=2")))
 
 
-def test_the_usual_clip_is_not_noted(load):
+def test_the_usual_clip_and_the_recipe_s_own_are_not_noted(load):
+    """The recipe's is for the recipe's number of updates, which a rehearsal lowers."""
     assert not list(policy_notes(load(POINTS, "rollout.updates=1")))
     assert not list(policy_notes(load("sft")))
+    own = "algorithm: {clip_ratio_high: 0.28}\n"
+    assert not list(policy_notes(load(POINTS, "rollout.updates=1", text=own)))
+    (note,) = policy_notes(load(POINTS, "rollout.updates=1", "algorithm.clip_ratio_low=0.1", text=own))
+    assert note.endswith("(algorithm.clip_ratio_low)")
 
 
 def test_vllm_must_be_installed(load, monkeypatch):
