@@ -52,21 +52,41 @@ ALIASES = {
     "trainer.val_before_train": "trainer.val_at_start",
 }
 
-# What other trainers call a key of ours: not accepted, but understood well enough to answer.
+# What other trainers call a key of ours: not accepted, but understood well enough to answer. By the last part of the name, or in
+# full where that part alone says too little.
 ELSEWHERE = {
     "learning_rate": "optim.lr",
     "output_dir": "trainer.default_local_dir",
+    "save_dir": "trainer.default_local_dir",
+    "checkpoint_dir": "trainer.default_local_dir",
+    "checkpointing.enabled": "trainer.save_freq",
     "model_name_or_path": "model.partial_pretrain",
+    "model_name": "model.partial_pretrain",
+    "model.name": "model.partial_pretrain",
     "num_train_epochs": "trainer.total_epochs",
+    "max_num_epochs": "trainer.total_epochs",
+    "num_epochs": "trainer.total_epochs",
+    "epochs": "trainer.total_epochs",
+    "training.approach": "recipe",
     "max_steps": "trainer.total_training_steps",
     "max_seq_length": "data.max_length",
+    "max_total_sequence_length": "data.max_length",
     "max_grad_norm": "optim.clip_grad",
     "warmup_ratio": "optim.warmup_steps_ratio",
     "per_device_train_batch_size": "data.micro_batch_size",
+    "train_micro_batch_size": "data.micro_batch_size",
+    "train_data_path": "data.train_files",
+    "val_data_path": "data.val_files",
+    "chat_key": "data.multiturn.messages_key",
     "gradient_checkpointing": "model.enable_gradient_checkpointing",
     "sequence_parallel_size": "ulysses_sequence_parallel_size",
     "packing": "use_remove_padding",
+    "val_period": "trainer.test_freq",
+    "metric_name": "trainer.best_metric",
     "metric_for_best_model": "trainer.best_metric",
+    "wandb_enabled": "trainer.logger",
+    "log_wandb": "trainer.logger",
+    "logger.wandb.name": "trainer.experiment_name",
     "center_rewards_coefficient": "bradley_terry.center_coefficient",
     "num_generations": "rollout.n",
     "max_completion_length": "rollout.max_new_tokens",
@@ -79,7 +99,7 @@ ELSEWHERE = {
 }
 
 # Other spellings of values, with what is said about them where the value's origin is shown.
-SYNONYMS = {
+SYNONYMS: dict[tuple[str, str | int], tuple[str | None, str]] = {
     ("model.strategy", "fsdp"): ("fsdp2", "fsdp, FSDP1, is being retired by torch and means fsdp2 here"),
     ("model.fsdp_config.model_dtype", "bfloat16"): ("bf16", "bfloat16"),
     ("model.fsdp_config.model_dtype", "float32"): ("fp32", "float32"),
@@ -91,16 +111,40 @@ SYNONYMS = {
     ("algorithm.kl_loss_type", "kl+"): ("k1+", "kl+"),
     ("algorithm.kl_loss_type", "mse+"): ("k2+", "mse+"),
     ("algorithm.kl_loss_type", "low_var_kl+"): ("k3+", "low_var_kl+"),
+    ("optim.warmup_steps", -1): (None, "-1, which leaves it to the ratio"),
     ("rollout.engine", "hf"): ("own", "hf"),
 }
 
-# Names that readers of verl's scripts bring along and that have no place here, each with what to do instead.
+_RANKS = "belongs to the launcher: N_GPUS_PER_NODE=8 before its name"
+_NODES = "belongs to the launcher: NNODES=4 NODE_RANK=0 MASTER_ADDR=... before its name"
+_COLUMNS = "belongs to scripts/prepare_sft_data.py, which makes a question and its answer two messages"
+_TEXT = "has no place: only text can be learned here"
+
+# The beginning of a name that other trainers' readers bring along and that has no place here -> what to do instead; the first
+# that fits counts.
 TAUGHT = {
-    "trainer.n_gpus_per_node": "belongs to the launcher: N_GPUS_PER_NODE=8 bash sft_rm.sh",
-    "trainer.nnodes": "belongs to the launcher: NNODES=4 NODE_RANK=0 MASTER_ADDR=... bash sft_rm.sh",
+    "trainer.n_gpus_per_node": _RANKS,
+    "trainer.nnodes": _NODES,
+    "trainer.val_only": "has no place: notebooks/40_evaluate.ipynb measures a model without training it",
+    "trainer.checkpoint.": "has no place: a checkpoint holds all that a run goes on from",
     "data.multiturn.enable_thinking_key": "is not needed: the chat template decides what becomes of reasoning_content",
+    "data.apply_chat_template_kwargs": "is data.chat_template here, a .jinja file of your own; enable_thinking: rollout.thinking",
+    "data.balance_dp_token": "is not needed: all tokens of a step count alike",
+    "data.custom_cls.": "is --loader of scripts/prepare_sft_data.py and scripts/prepare_reward_data.py: a file of your own",
+    "data.image_key": _TEXT,
+    "data.video_key": _TEXT,
+    "data.prompt_dict_keys": _COLUMNS,
+    "data.response_dict_keys": _COLUMNS,
+    "data.input_key": _COLUMNS,
+    "data.output_key": _COLUMNS,
+    "data.dataset_name": "is not needed: data.train_files names the file, whose format scripts/prepare_sft_data.py has settled",
+    "data.use_preserving_dataset": "is not needed: the arguments of a tool call come back as they were written",
     "model.fsdp_config.wrap_policy.min_num_params": "is not needed: every decoder layer is one FSDP2 unit",
-}
+    "checkpointing.higher_is_better": "is not needed: it follows from trainer.best_metric",
+    "cluster.gpus_per_node": _RANKS,
+    "cluster.num_nodes": _NODES,
+    "distributed.num_gpus": _RANKS,
+}  # fmt: skip
 
 WORDS: dict[Any, str] = {
     int: "a whole number",
@@ -167,8 +211,8 @@ def explain_unknown(name: str) -> str:
     if name in sections():
         inside = next(key for key in catalogue() if key.startswith(f"{name}."))
         return f"{name} is a section; set a key in it, such as {inside}"
-    if name in TAUGHT:
-        return f"{name} {TAUGHT[name]}"
+    if taught := next((sentence for start, sentence in TAUGHT.items() if name.startswith(start)), None):
+        return f"{name} {taught}"
     near = nearest(name)
     return f"{name} is not a key; " + (f"did you mean {near}?" if near else "docs/reference/config.md lists them all")
 
@@ -176,9 +220,10 @@ def explain_unknown(name: str) -> str:
 def nearest(name: str) -> str | None:
     """The key that was probably meant: its name elsewhere, in another section, or the closest spelling."""
     keys = [*catalogue(), *ALIASES]
-    last = name.lstrip("+~").rsplit(".", 1)[-1]
-    if last in ELSEWHERE:
-        return ELSEWHERE[last]
+    bare = name.lstrip("+~")
+    last = bare.rsplit(".", 1)[-1]
+    if found := ELSEWHERE.get(bare) or ELSEWHERE.get(last):
+        return found
     same = [key for key in keys if key.rsplit(".", 1)[-1] == last]
     spelled = difflib.get_close_matches(name, same or keys, n=1, cutoff=0.0 if same else 0.75)
     if spelled:

@@ -141,7 +141,7 @@ def _known(key: str, value: Any, origin: str, base: Path, problems: Problems) ->
 
 def given(key: str, value: Any, origin: str, base: Path) -> Given:
     """The value of a key of the catalogue, other spellings of it settled."""
-    spelled = (key, value) if isinstance(value, str) else ("", "")
+    spelled = (key, value) if isinstance(value, str | int) else ("", "")
     value, note = SYNONYMS.get(spelled, (None if value == "null" else value, ""))
     return Given(key, value, f"{origin} ({note})" if note else origin, base)
 

@@ -78,8 +78,8 @@ class AlgorithmConfig:
     vf_coef: float = 0.1
     """gae only: weight of the critic's loss beside the policy's."""
     filter_groups: bool = True
-    """Leave groups out whose completions all earned the same: they have no advantage. They are counted. Estimators that
-    compare within groups alone; false where the others are set."""
+    """Leave groups out whose completions all earned the same: they have no advantage. They are counted. Only for
+    estimators that compare within a group; becomes false by itself where another one is set."""
     max_num_gen_batches: int = 1
     """Generate at most this many times a round until filter_groups leaves enough groups; 1 = what it leaves out is not
     replaced."""

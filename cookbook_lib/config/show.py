@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from cookbook_lib.config.keys import ALIASES, ALL_RECIPES, Key, catalogue, describe
+from cookbook_lib.config.keys import ALIASES, ALL_RECIPES, SYNONYMS, Key, catalogue, describe
 from cookbook_lib.config.layers import LAUNCHER
 from cookbook_lib.config.rules import value_of
 from cookbook_lib.config.schema import Config
@@ -81,8 +81,13 @@ def _page() -> Iterator[str]:
     yield "| verl | here |"
     yield "| --- | --- |"
     yield from (f"| `{name}` | {meaning} |" for name, meaning in _verl())
-    yield "\nOther names of verl's are refused, with what to set in their place. So are two names of one key in one file, or on"
-    yield "one command line, with different values.\n"
+    yield "\nOther names of verl's are refused; where something can be set in their place, the sentence says what. Two names of"
+    yield "one key with different values, in one file or on one command line, are refused, too."
+    yield "\n## verl's values that are accepted\n"
+    yield "| key | verl | here |"
+    yield "| --- | --- | --- |"
+    yield from (f"| `{key}` | `{value}` | `{_literal(here)}` |" for (key, value), (here, _) in SYNONYMS.items())
+    yield ""
 
 
 def _verl() -> Iterator[tuple[str, str]]:

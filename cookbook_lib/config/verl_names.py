@@ -117,26 +117,75 @@ FIXED: dict[str, tuple[Any, str]] = {
 
 _BUDGET = "is not needed: every forward takes at most data.micro_batch_size x data.max_length tokens"
 _CUSTOM = "is reward.custom=FILE.py:FUNCTION here, with custom among reward.functions"
+_DTYPE = "is model.fsdp_config.model_dtype here"
+_KEPT = "is not needed: rollout.save=true writes them into the run's folder"
+_LOGITS = "is not needed: logits are computed a piece at a time, never as a whole"
+_ONE_TURN = "has no place: a completion is one turn of the model's"
+_PAID = "has no place: rewards are functions: reward.functions, or your own in reward.custom"
+_VLLM = "has no place: vllm gets rollout.gpu_memory_utilization, and has its own defaults besides"
 
 # The beginning of a name -> what to do in its place; the first that fits counts.
 TAUGHT = {
-    "actor_rollout_ref.actor.ppo_max_token_len_per_gpu": _BUDGET,
-    "actor_rollout_ref.ref.log_prob_": _BUDGET,
-    "actor_rollout_ref.rollout.log_prob_": _BUDGET,
-    "actor_rollout_ref.actor.entropy_": "is not needed: logits are computed a piece at a time, never as a whole",
+    "actor_rollout_ref.actor.checkpoint.": "has no place: a checkpoint holds all that a run goes on from",
+    "actor_rollout_ref.actor.entropy_": _LOGITS,
+    "actor_rollout_ref.actor.fsdp_config.dtype": _DTYPE,
+    "actor_rollout_ref.actor.fsdp_config.forward_prefetch": "is not needed: FSDP2 fetches the next layer by itself",
+    "actor_rollout_ref.actor.fsdp_config.model_dtype": _DTYPE,
+    "actor_rollout_ref.actor.fsdp_config.offload_policy": "is model.fsdp_config.cpu_offload here",
+    "actor_rollout_ref.actor.fsdp_config.reshard_after_forward": "has no place: a layer is whole only while it computes",
+    "actor_rollout_ref.actor.fsdp_config.wrap_policy.": "is not needed: every decoder layer is one FSDP2 unit",
     "actor_rollout_ref.actor.optim.total_training_steps": "is trainer.total_training_steps here",
+    "actor_rollout_ref.actor.policy_loss.": "has no place: algorithm.policy_loss is vanilla, gspo or cispo",
+    "actor_rollout_ref.actor.ppo_max_token_len_per_gpu": _BUDGET,
+    "actor_rollout_ref.actor.ppo_micro_batch_size": "is data.micro_batch_size here: times data.max_length, the tokens of one forward",
+    "actor_rollout_ref.actor.shuffle": "has no place: each completion is learned from once, in its round's order",
+    "actor_rollout_ref.actor.use_fused_kernels": _LOGITS,
+    "actor_rollout_ref.actor.use_remove_padding": "is use_remove_padding here",
+    "actor_rollout_ref.actor.use_torch_compile": "has no place: nothing is compiled here",
+    "actor_rollout_ref.model.custom_chat_template": "is data.chat_template here, a .jinja file or one of those it names",
+    "actor_rollout_ref.model.enable_activation_offload": "has no place: model.enable_gradient_checkpointing saves that memory",
+    "actor_rollout_ref.model.exclude_modules": "has no place: model.target_modules names those that get adapters",
+    "actor_rollout_ref.model.external_lib": "has no place: model.trust_remote_code=true runs the Python that comes with a model",
+    "actor_rollout_ref.model.fused_kernel_options.": _LOGITS,
+    "actor_rollout_ref.model.override_config.": "has no place: the model is what the config.json in its folder says",
+    "actor_rollout_ref.model.use_fused_kernels": _LOGITS,
+    "actor_rollout_ref.ref.log_prob_": _BUDGET,
     "actor_rollout_ref.ref.": "is not apart here: the model that the run started from lies as model.fsdp_config says",
+    "actor_rollout_ref.rollout.agent.": _ONE_TURN,
+    "actor_rollout_ref.rollout.calculate_log_probs": "is not needed: algorithm.tis_cap, which wants them, gets them",
+    "actor_rollout_ref.rollout.cudagraph_capture_sizes": _VLLM,
+    "actor_rollout_ref.rollout.disable_log_stats": _VLLM,
+    "actor_rollout_ref.rollout.dtype": _DTYPE,
+    "actor_rollout_ref.rollout.enable_chunked_prefill": _VLLM,
+    "actor_rollout_ref.rollout.enforce_eager": _VLLM,
+    "actor_rollout_ref.rollout.engine_kwargs.": _VLLM,
+    "actor_rollout_ref.rollout.free_cache_engine": _VLLM,
+    "actor_rollout_ref.rollout.ignore_eos": "has no place: a completion ends where the model ends it",
+    "actor_rollout_ref.rollout.layered_summon": _VLLM,
+    "actor_rollout_ref.rollout.load_format": _VLLM,
+    "actor_rollout_ref.rollout.log_prob_": _BUDGET,
+    "actor_rollout_ref.rollout.max_model_len": "is not needed: it is data.max_length",
+    "actor_rollout_ref.rollout.max_num_": _VLLM,
+    "actor_rollout_ref.rollout.mode": "has no place: all completions of a round are there before it is learned from",
+    "actor_rollout_ref.rollout.multi_turn.": _ONE_TURN,
+    "actor_rollout_ref.rollout.prompt_length": "is data.max_prompt_length",
     "actor_rollout_ref.rollout.val_kwargs.do_sample": "is rollout.val_temperature here: 0 is greedy",
+    "actor_rollout_ref.rollout.val_kwargs.top_k": "is rollout.top_k here, which validation shares",
+    "actor_rollout_ref.rollout.val_kwargs.top_p": "is rollout.top_p here, which validation shares",
     "algorithm.filter_groups.metric": "is not needed: a group is left out when its completions all earned the same",
     "algorithm.kl_ctrl.": "has no place: the weight of the distance stays as algorithm.kl_coef says",
+    "algorithm.pf_ppo.": "has no place: every completion of a round is learned from once",
     "algorithm.rollout_": "is algorithm.tis_cap here: truncated weights per token",
+    "algorithm.use_pf_ppo": "has no place: every completion of a round is learned from once",
     "critic.": "has no place: the critic (algorithm.adv_estimator=gae) learns with optim, weighed by algorithm.vf_coef",
     "custom_reward_function.": _CUSTOM,
+    "data.reward_fn_key": "has no place: reward.functions pay for every row alike, whatever its data_source",
     "data.val_batch_size": "is not needed: validation takes forwards of the same size as training",
     "reward_model.reward_manager": "is reward.functions here, such as [distance,format] or [gsm8k]; overlong: reward.overlong_buffer",
-    "reward_model.": "has no place: rewards are functions: reward.functions, or your own in reward.custom",
-    "trainer.rollout_data_dir": "is not needed: rollout.save=true writes them into the run's folder",
-    "trainer.validation_data_dir": "is not needed: rollout.save=true writes them into the run's folder",
+    "reward_model.": _PAID,
+    "trainer.log_val_generations": _KEPT,
+    "trainer.rollout_data_dir": _KEPT,
+    "trainer.validation_data_dir": _KEPT,
 }  # fmt: skip
 
 _SECTIONS = {"actor_rollout_ref", "critic", "reward_model", "custom_reward_function"}

@@ -4,7 +4,7 @@ import ast
 import subprocess
 import sys
 
-from cookbook_lib.config.keys import ALIASES, ALL_RECIPES, ELSEWHERE, catalogue, describe, sections
+from cookbook_lib.config.keys import ALIASES, ALL_RECIPES, ELSEWHERE, SYNONYMS, catalogue, describe, sections
 from cookbook_lib.config.layers import LAUNCHER
 from cookbook_lib.config.rules import RANGES
 from cookbook_lib.config.show import reference_page
@@ -23,6 +23,7 @@ def test_every_name_that_points_at_a_key_finds_one():
         *ELSEWHERE.values(),
         *NAMES.values(),
         *sum(SEVERAL.values(), ()),
+        *(key for key, _ in SYNONYMS),
     }
     names |= {key for found in COMPUTED.values() for key in (found.key, found.other)}
     assert names - set(catalogue()) == set()
@@ -59,6 +60,13 @@ def test_types_in_words():
 
 def test_the_reference_page_is_the_one_committed(home):
     assert (home / "docs/reference/config.md").read_text() == reference_page()
+
+
+def test_the_reference_page_lists_every_other_spelling_of_a_value():
+    page = reference_page()
+    assert all(f"| `{key}` | `{value}` | `" in page for key, value in SYNONYMS)
+    assert "| `algorithm.kl_loss_type` | `low_var_kl` | `k3` |" in page
+    assert "| `optim.warmup_steps` | `-1` | `null` |" in page
 
 
 def test_every_number_has_a_range():

@@ -125,6 +125,26 @@ def test_all_problems_in_one_message_each_with_its_place(tmp_path):
         ("model.fsdp_config.dtype", "model.fsdp_config.model_dtype"),
         ("+optim.lr", "optim.lr"),
         ("data.micro_batch_size_per_gpus", "data.micro_batch_size_per_gpu"),
+        # the overview's trainer.yaml, and NeMo RL's
+        ("model.name", "model.partial_pretrain"),
+        ("training.approach", "recipe"),
+        ("training.num_epochs", "trainer.total_epochs"),
+        ("output.save_dir", "trainer.default_local_dir"),
+        ("output.log_wandb", "trainer.logger"),
+        ("data.train_data_path", "data.train_files"),
+        ("data.val_data_path", "data.val_files"),
+        ("data.chat_key", "data.multiturn.messages_key"),
+        ("policy.model_name", "model.partial_pretrain"),
+        ("policy.max_total_sequence_length", "data.max_length"),
+        ("policy.train_micro_batch_size", "data.micro_batch_size"),
+        ("sft.max_num_epochs", "trainer.total_epochs"),
+        ("sft.val_period", "trainer.test_freq"),
+        ("checkpointing.enabled", "trainer.save_freq"),
+        ("checkpointing.checkpoint_dir", "trainer.default_local_dir"),
+        ("checkpointing.metric_name", "trainer.best_metric"),
+        ("logger.wandb_enabled", "trainer.logger"),
+        ("logger.wandb.project", "trainer.project_name"),
+        ("logger.wandb.name", "trainer.experiment_name"),
     ],
 )
 def test_an_unknown_key_names_the_nearest(wrong, right):
@@ -138,8 +158,14 @@ def test_a_key_near_nothing_names_the_reference():
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("trainer.n_gpus_per_node=8", "belongs to the launcher: N_GPUS_PER_NODE=8"),
-        ("trainer.nnodes=2", "belongs to the launcher: NNODES=4"),
+        ("trainer.n_gpus_per_node=8", "belongs to the launcher: N_GPUS_PER_NODE=8 before its name"),
+        ("trainer.nnodes=2", "belongs to the launcher: NNODES=4 NODE_RANK=0 MASTER_ADDR=... before its name"),
+        ("cluster.gpus_per_node=8", "belongs to the launcher: N_GPUS_PER_NODE=8 before its name"),
+        ("cluster.num_nodes=2", "belongs to the launcher: NNODES=4"),
+        ("trainer.val_only=true", "notebooks/40_evaluate.ipynb measures a model"),
+        ("data.image_key=images", "only text can be learned here"),
+        ("data.custom_cls.path=a.py", "is --loader of scripts/prepare_sft_data.py"),
+        ("optim.lr_warmup_steps=-2", "optim.warmup_steps is -2, but must be 0 or more"),
         (
             "algorithm.adv_estimator=grpo",
             "belongs to reinforcement learning: recipes under cookbook/generative take it",

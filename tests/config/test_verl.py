@@ -179,8 +179,24 @@ def test_the_rest_is_explained(problems, start):
 
 def test_a_misspelt_or_unknown_name(problems):
     assert "did you mean actor_rollout_ref.rollout.temperature?" in problems("actor_rollout_ref.rollout.temprature=1")
-    message = problems("actor_rollout_ref.rollout.enforce_eager=true")
-    assert "actor_rollout_ref.rollout.enforce_eager has no counterpart here; docs/reference/config.md lists" in message
+    message = problems("actor_rollout_ref.nccl_timeout=600")
+    assert "actor_rollout_ref.nccl_timeout has no counterpart here; docs/reference/config.md lists" in message
+
+
+@pytest.mark.parametrize("name", ["actor.ppo_micro_batch_size", "rollout.mode"])
+def test_another_quantity_is_not_proposed_for_a_name_that_looks_like_it(problems, name):
+    assert "did you mean" not in problems(f"actor_rollout_ref.{name}=4")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name"),
+    [("generative_pointwise", "actor_rollout_ref.actor.optim.lr_warmup_steps"), ("sft", "optim.lr_warmup_steps")],
+)
+def test_their_default_of_the_warmup_leaves_it_to_the_ratio(load, recipe, name):
+    config = load(f"{name}=-1", recipe=recipe, text="optim: {warmup_steps: 5}\n")
+    assert config.optim.warmup_steps is None
+    assert "which leaves it to the ratio" in config.origins["optim.warmup_steps"]
+    assert load(f"{name}=-1", f"{name}_ratio=0.1", recipe=recipe).optim.warmup_steps_ratio == 0.1
 
 
 @pytest.mark.parametrize("recipe", ["sft", "bradley_terry", "dpo"])
