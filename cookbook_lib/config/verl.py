@@ -36,7 +36,7 @@ def _by_name(entry: Given, recipe: str, alone: Collection[str], problems: Proble
     name = entry.key
     if name in catalogue() or (recipe in GENERATIVE and name in COMPUTED):
         yield entry
-    elif recipe not in GENERATIVE:
+    elif recipe not in GENERATIVE and any(name in table for table in (NAMES, SEVERAL, COMPUTED, FIXED)):
         problems.add(entry.origin, f"{name} {ELSEWHERE}")
     elif name in SEVERAL:
         yield from (_renamed(entry, key, entry.value) for key in SEVERAL[name] if key not in alone)

@@ -200,12 +200,16 @@ def test_their_default_of_the_warmup_leaves_it_to_the_ratio(load, recipe, name):
 
 
 @pytest.mark.parametrize("recipe", ["sft", "bradley_terry", "dpo"])
-@pytest.mark.parametrize(
-    "name", ["actor_rollout_ref.model.path", "data.max_prompt_length", *SEVERAL, *COMPUTED, "critic.x"]
-)
+@pytest.mark.parametrize("name", ["actor_rollout_ref.model.path", "data.max_prompt_length", *SEVERAL, *COMPUTED])
 def test_other_recipes_send_them_where_they_belong(problems, recipe, name):
     sentence = f"{name} belongs to reinforcement learning: recipes under cookbook/generative take it, not this one"
     assert sentence in problems(f"{name}=1", recipe=recipe)
+
+
+@pytest.mark.parametrize("name", ["critic.x", "data.reward_fn_key"])
+def test_what_no_recipe_takes_is_not_sent_to_one(problems, name):
+    said = problems(f"{name}=1", recipe="sft")
+    assert f"{name} has no place" in said and "take it" not in said
 
 
 def test_every_name_of_the_table_is_taken(load):
