@@ -25,7 +25,7 @@ $(STAMP):
 tour: setup
 	@$(BIN)/python scripts/tour.py $(ARGS)
 
-# Two workers with one thread each for what may share the machine, then alone what measures time or kills processes.
+# Three workers with one thread each (on two cores: they wait a lot) for what may share the machine, then alone what measures time or kills processes.
 test: setup
 	@scripts/test $(ARGS)
 
