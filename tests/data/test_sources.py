@@ -59,6 +59,15 @@ def test_of_a_published_folder_a_source_reads_its_own_files(helpsteer2_folder, s
     assert report.summary()["left_aside"] == others
 
 
+def test_helpsteer3_is_the_preferences_of_its_folder(tmp_path):
+    for name in ("edit/train.jsonl", "feedback/train.jsonl", "preference/train.jsonl"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(json.dumps(ROWS[0]))
+    assert list(own_inputs(REWARD_SOURCES["helpsteer3"], [str(tmp_path)], Report())) == [
+        f"{tmp_path}/preference/train.jsonl"
+    ]
+
+
 def test_what_another_input_names_is_not_left_aside(helpsteer2_folder):
     report = Report()
     given = [str(helpsteer2_folder), str(helpsteer2_folder / "preference")]
