@@ -15,7 +15,7 @@ People like length too (Singhal et al. 2023, https://arxiv.org/abs/2310.03716), 
 `gap`. Position: a judge that compares is asked both ways round (Zheng et al. 2023, https://arxiv.org/abs/2306.05685).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from cookbook_lib.config import CookbookError
 from cookbook_lib.evaluation.formatting import format_marks
-from cookbook_lib.evaluation.intervals import Groups, Weights, bootstrap, mean_by_group, share_by_group
+from cookbook_lib.evaluation.intervals import Groups, Interval, Weights, bootstrap, mean_by_group, share_by_group
 from cookbook_lib.evaluation.logistic import fit_logistic
 from cookbook_lib.evaluation.measure import (
     Floats,
@@ -129,7 +129,7 @@ def feature_bias(
 
     def accuracy(rows: NDArray[np.bool_], what: str) -> Measure:
         wrong = _wrong(none & rows)
-        return _share_of(right, rows, f"the chosen answer has {what} {feature}", everyone, seed, wrong)
+        return _over(right, rows, f"the chosen answer has {what} {feature}", everyone, seed, wrong)
 
     related = correlation(
         s.ravel(), f.ravel(), groups=among and [*among, *among], seed=seed, names=("scores", f"values of {feature}")
@@ -139,9 +139,9 @@ def feature_bias(
         accuracy(every_df > 0, "more"),
         accuracy(every_df < 0, "less"),
         _gap(right, every_df, feature, everyone, seed, _wrong(none & (every_df != 0))),
-        _share_of(longer, some, differs, among, seed, left),
-        _share_of((df > 0).astype(float), some, differs, among, seed, left),
-        _excess(longer - (df > 0), some, differs, among, seed, left),
+        _over(longer, some, differs, among, seed, left),
+        _over((df > 0).astype(float), some, differs, among, seed, left),
+        _over(longer - (df > 0), some, differs, among, seed, left, mean_by_group),
         _noted(related, _left(none)),
         _noted(_left_over(ds, df, feature, among, seed), _left(none)),
     )
@@ -159,20 +159,19 @@ def _noted(figure: Measure, more: str) -> Measure:
     return replace(figure, note=joined(figure.note, more))
 
 
-def _share_of(
-    values: Floats, rows: NDArray[np.bool_], what: str, groups: list[object] | None, seed: int, note: str
+def _over(
+    values: Floats,
+    rows: NDArray[np.bool_],
+    what: str,
+    groups: list[object] | None,
+    seed: int,
+    note: str,
+    interval: Callable[..., Interval] = share_by_group,
 ) -> Measure:
+    """The mean of these pairs' values, a share unless another interval is asked for."""
     if not rows.any():
         return undefined(joined(f"in no pair {what}", note))
-    return Measure(share_by_group(values[rows], pick(groups, rows), seed=seed), int(rows.sum()), note)
-
-
-def _excess(
-    beyond: Floats, rows: NDArray[np.bool_], differs: str, groups: list[object] | None, seed: int, note: str
-) -> Measure:
-    if not rows.any():
-        return undefined(joined(f"in no pair {differs}", note))
-    return Measure(mean_by_group(beyond[rows], pick(groups, rows), seed=seed), int(rows.sum()), note)
+    return Measure(interval(values[rows], pick(groups, rows), seed=seed), int(rows.sum()), note)
 
 
 def _gap(right: Floats, df: Floats, feature: str, groups: list[object] | None, seed: int, note: str) -> Measure:

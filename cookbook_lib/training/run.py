@@ -159,8 +159,7 @@ class Run:
         """True on every rank after the same step, once any of them was asked to stop; the state is saved by then."""
         if not self.mesh.any(self.stop.requested):
             return False
-        self._save()
-        self.checkpoints.wait()
+        self._keep()
         return True
 
     def stop_sentence(self) -> str:
@@ -175,9 +174,13 @@ class Run:
     def _left(self) -> StoppedTraining:
         """What is known is saved: the work that was left undone changes no weight."""
         if self.progress.step:
-            self._save()
-            self.checkpoints.wait()
+            self._keep()
         return StoppedTraining(self.stop_sentence())
+
+    def _keep(self) -> None:
+        """A checkpoint of now, on disk when this returns."""
+        self._save()
+        self.checkpoints.wait()
 
     def _step(self, rate: float) -> None:
         for group in self.optimizer.param_groups:

@@ -26,9 +26,8 @@ from cookbook_lib.models.sampling import Sampling
 from cookbook_lib.training.rollouts.weights import refresh
 
 Ids = NDArray[np.int32]
-Progress = Callable[
-    [int], object
-]  # completions just finished; often, with 0 too, and what it raises ends the generation
+# Completions just finished; called often, with 0 too. What it raises ends the generation.
+Progress = Callable[[int], object]
 
 
 @dataclass(frozen=True)
